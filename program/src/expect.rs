@@ -1,0 +1,69 @@
+//! Expectations that a corpus program states by hand.
+
+use crate::op::{HandleId, MmId, Range};
+use crate::outcome::Ret;
+
+/// What an expectation looks at, after the step it follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// The return value of the step just done.
+    Result,
+    /// The page mapped at the first page of the range.
+    Page(MmId, Range),
+    /// The `index`-th page of a handle.
+    Handle(HandleId, u16),
+    /// The whole machine.
+    Machine,
+}
+
+/// One checked field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Field {
+    /// `folio_ref_count` (the zero page: 0).
+    Ref,
+    /// `folio_mapcount`: all PTE mappings of the folio plus PMD mappings.
+    Map,
+    /// Mappings of this very page: its PTE mappings plus the folio's PMD mappings.
+    PageMap,
+    /// Pins: `_pincount` of a large folio; refcount / GUP_PIN_COUNTING_BIAS of a small one.
+    Pin,
+    /// PageAnonExclusive of this page (the head's under a PMD mapping). 0 or 1.
+    Ae,
+    /// The entry is present. 0 or 1.
+    Present,
+    /// The entry is writable. 0 or 1.
+    Write,
+    /// The entry is dirty (shared file mappings). 0 or 1.
+    Dirty,
+    /// Mapped by a huge PMD. 0 or 1.
+    Huge,
+    /// The folio's order.
+    Order,
+    /// PG_lru. 0 or 1.
+    Lru,
+    /// PG_locked. 0 or 1.
+    Locked,
+    /// The shared zero page. 0 or 1.
+    Zero,
+    /// 0 normal, 1 movable, 2 cma (text: the names).
+    Zone,
+    /// The page's content (text: `0`, `STEP.PAGE` as written, `fFILE.INDEX` as on disk).
+    Data,
+    /// Pages in use in the place with this number.
+    Used(u8),
+}
+
+/// One `expect` line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expect {
+    /// Evaluated after this many steps of the program.
+    pub after: usize,
+    /// What is looked at.
+    pub target: Target,
+    /// Expected return value, for [`Target::Result`].
+    pub ret: Option<Ret>,
+    /// Fields and the values stated for them.
+    pub fields: Vec<(Field, u64)>,
+    /// The rule that says so, e.g. `B2` or `K1`.
+    pub cite: String,
+}

@@ -1,0 +1,28 @@
+//! The operation language of mm-lockstep and the vocabulary of what is compared.
+//!
+//! A [`Program`] is a machine [`Shape`] and phases of [`Step`]s. It has two forms, lossless both
+//! ways: bytes, which fuzzing engines mutate, and text, which people read, write and keep. The
+//! crate knows nothing of how any operation is implemented; both sides implement [`Model`].
+
+pub mod digest;
+pub mod expect;
+pub mod model;
+pub mod op;
+pub mod outcome;
+pub mod program;
+pub mod schedule;
+pub mod shape;
+pub mod snapshot;
+
+pub use digest::{Birth, Name};
+pub use expect::{Expect, Field, Target};
+pub use model::{Call, Model};
+pub use op::{
+    Advice, AreaId, Backing, Entry, FILE_PAGES, FILES, Fail, Foll, Form, HandleId, LockId, MmId,
+    Mode, Op, Prot, Range, Site, Step, TaskId, on_disk, written,
+};
+pub use outcome::{Errno, Outcome, Ret};
+pub use program::{Layout, Phase, Program, Span};
+pub use schedule::{Schedule, Slice};
+pub use shape::{Place, Preempt, Shape, Thp};
+pub use snapshot::{EntryView, FolioView, MmView, ObjectId, PageRef, Snapshot, VmaFlags, VmaView};

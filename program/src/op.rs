@@ -1,0 +1,243 @@
+//! The operations and the objects that they create and use.
+//!
+//! Semantics, operation by operation, are in `docs/operations.md`.
+
+use crate::shape::Place;
+
+/// An address space. `MmId(0)` exists from the start; others are created by `fork`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct MmId(pub u8);
+
+/// A range of virtual pages created by `mmap` or `mremap` (a name for addresses, not a VMA: a
+/// forked child sees the same addresses).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct AreaId(pub u8);
+
+/// What a `get` or `pin` returned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct HandleId(pub u8);
+
+/// A folio lock held across operations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct LockId(pub u8);
+
+/// A named task; tasks own locks. Task `n < cpus` is the default task of CPU n.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct TaskId(pub u8);
+
+/// Pages of each of the two regular files (beyond them: SIGBUS).
+pub const FILE_PAGES: u32 = 8;
+/// Number of regular files (dirty-tracked: their shared mappings want write notification).
+pub const FILES: u8 = 2;
+
+/// A range inside an area: `len` pages from page `off` of the area.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Range {
+    /// The area.
+    pub area: AreaId,
+    /// First page, counted from the area's start.
+    pub off: u16,
+    /// Number of pages, at least 1.
+    pub len: u16,
+}
+
+/// What is mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Backing {
+    /// MAP_PRIVATE | MAP_ANONYMOUS.
+    AnonPrivate,
+    /// MAP_SHARED | MAP_ANONYMOUS: a shmem object of its own.
+    AnonShared,
+    /// MAP_PRIVATE of regular file `file` from page `pgoff`.
+    FilePrivate {
+        /// Which file, below [`FILES`].
+        file: u8,
+        /// First file page.
+        pgoff: u8,
+    },
+    /// MAP_SHARED of regular file `file` from page `pgoff`.
+    FileShared {
+        /// Which file, below [`FILES`].
+        file: u8,
+        /// First file page.
+        pgoff: u8,
+    },
+}
+
+/// Access permission of a VMA. Write implies read, as on x86.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub enum Prot {
+    /// PROT_NONE.
+    None,
+    /// PROT_READ.
+    Read,
+    /// PROT_READ | PROT_WRITE.
+    ReadWrite,
+}
+
+/// `madvise` advice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Advice {
+    /// MADV_DONTNEED.
+    DontNeed,
+    /// MADV_DONTFORK.
+    DontFork,
+    /// MADV_DOFORK.
+    DoFork,
+    /// MADV_HUGEPAGE.
+    HugePage,
+    /// MADV_NOHUGEPAGE.
+    NoHugePage,
+    /// MADV_COLLAPSE.
+    Collapse,
+    /// MADV_POPULATE_READ.
+    PopulateRead,
+    /// MADV_POPULATE_WRITE.
+    PopulateWrite,
+}
+
+/// Which GUP entry point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Entry {
+    /// `get_user_pages` / `pin_user_pages`.
+    Slow,
+    /// `get_user_pages_fast` / `pin_user_pages_fast`: lockless prefix, then slow.
+    Fast,
+    /// `get_user_pages_fast_only` (FOLL_GET only).
+    FastOnly,
+}
+
+/// Which reference GUP takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Foll {
+    /// FOLL_GET, dropped by `put`.
+    Get,
+    /// FOLL_PIN, dropped by `unpin`.
+    Pin,
+}
+
+/// How an unpin names its pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Form {
+    /// `unpin_user_pages[_dirty_lock]`: an array of pages.
+    Pages,
+    /// `unpin_user_page_range_dirty_lock`: runs of physically contiguous pages.
+    Range,
+}
+
+/// Mode of `migrate_pages`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Mode {
+    /// MIGRATE_ASYNC: a locked folio is skipped.
+    Async,
+    /// MIGRATE_SYNC: sleeps on a locked folio.
+    Sync,
+}
+
+/// An operation. Ids in a creating position (`area`, `child`, `handle`, `lock` of the creating
+/// ops) are fresh: 0, 1, 2… in program order (children start at 1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[expect(missing_docs, reason = "fields are named for the objects they hold")]
+pub enum Op {
+    /// Nothing (what a record means that found no live object).
+    Nop,
+    /// Creates `area` of `len` pages, its first page `shift` pages past a PMD boundary.
+    Mmap { mm: MmId, area: AreaId, backing: Backing, prot: Prot, len: u16, shift: u16 },
+    /// Unmaps the range.
+    Munmap { mm: MmId, range: Range },
+    /// Changes the protection of the range.
+    Mprotect { mm: MmId, range: Range, prot: Prot },
+    /// Moves the range to a fresh place, which becomes `area`, `shift` pages past a PMD boundary.
+    Mremap { mm: MmId, range: Range, area: AreaId, shift: u16 },
+    /// madvise.
+    Madvise { mm: MmId, range: Range, advice: Advice },
+    /// CPU reads, one a page.
+    Read { mm: MmId, range: Range },
+    /// CPU writes, one a page, each of a unique value ([`written`]).
+    Write { mm: MmId, range: Range },
+    /// fork: creates `child`.
+    Fork { mm: MmId, child: MmId },
+    /// exit of the address space; never `MmId(0)`.
+    Exit { mm: MmId },
+    /// GUP: creates `handle`.
+    Gup { mm: MmId, range: Range, handle: HandleId, entry: Entry, foll: Foll, write: bool },
+    /// Drops a FOLL_GET handle (`put_page` each).
+    Put { handle: HandleId },
+    /// Drops one or two FOLL_PIN handles in one call; `hole` leaves a NULL entry between them.
+    Unpin { handle: HandleId, also: Option<HandleId>, form: Form, dirty: bool, hole: bool },
+    /// Reads the pages of a handle through the kernel's own mapping.
+    Peek { handle: HandleId },
+    /// `lru_add_drain` on the step's CPU.
+    LruAddDrain,
+    /// `lru_add_drain_all`.
+    LruAddDrainAll,
+    /// Splits the huge folio mapped at the first page of the range to order 0.
+    SplitFolio { mm: MmId, range: Range },
+    /// Isolates and migrates the folio mapped at the first page of the range (compaction).
+    Migrate { mm: MmId, range: Range, mode: Mode },
+    /// Offlines the memory block and, when that worked, onlines it again.
+    Offline { place: Place },
+    /// Takes a reference on, and the lock of, the folio mapped at the first page of the range;
+    /// both are kept across operations by `task`. Creates `lock`.
+    LockPage { mm: MmId, range: Range, lock: LockId, task: TaskId },
+    /// Releases the lock and its reference.
+    UnlockPage { lock: LockId },
+}
+
+/// A place where an allocation or a reference can be refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Site {
+    /// A page-table page (also the one deposited with a huge PMD).
+    Table,
+    /// An order-0 anonymous page (fault, COW, fork's copy).
+    Page,
+    /// A huge anonymous folio (fault, collapse).
+    Huge,
+    /// A page-cache page.
+    Cache,
+    /// A migration destination.
+    Dst,
+    /// `try_grab_folio` of the slow walk.
+    Grab,
+    /// `try_grab_folio_fast` of the lockless walk.
+    GrabFast,
+}
+
+impl Site {
+    /// Every site.
+    pub const ALL: [Site; 7] =
+        [Site::Table, Site::Page, Site::Huge, Site::Cache, Site::Dst, Site::Grab, Site::GrabFast];
+}
+
+/// A failure to inject: the `nth` (from 1) attempt at `site` within the step fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Fail {
+    /// Where.
+    pub site: Site,
+    /// Which attempt, from 1.
+    pub nth: u8,
+}
+
+/// One operation with its explicit circumstances.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Step {
+    /// The CPU that runs it.
+    pub cpu: u8,
+    /// What it does.
+    pub op: Op,
+    /// Where folios that it allocates are placed.
+    pub place: Place,
+    /// What fails inside it.
+    pub fail: Option<Fail>,
+}
+
+/// The value that step number `step` (from 0) writes to the `page`-th page of its range: unique
+/// and never zero. Printed as `step+1.page`.
+pub fn written(step: usize, page: u32) -> u64 {
+    ((step as u64 + 1) << 16) | u64::from(page)
+}
+
+/// What page `index` of regular file `file` holds on disk. Printed as `f<file>.<index>`.
+pub fn on_disk(file: u8, index: u32) -> u64 {
+    (1 << 48) | (u64::from(file) << 32) | u64::from(index)
+}

@@ -1,0 +1,73 @@
+//! The machine a program runs on: CPUs, page-table geometry, zones, policies.
+
+/// Where a new folio is placed: one memory block a zone, chosen by the program (kernel: zone and
+/// pageblock migratetype; the choice is an input so that a sequential run is exact).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord, Default)]
+pub enum Place {
+    /// ZONE_NORMAL, MIGRATE_MOVABLE pageblock. The fallback of the other two; never offlined.
+    #[default]
+    Normal,
+    /// ZONE_MOVABLE.
+    Movable,
+    /// ZONE_NORMAL, MIGRATE_CMA pageblock.
+    Cma,
+}
+
+impl Place {
+    /// Every place, in the order of [`Shape::pages`].
+    pub const ALL: [Place; 3] = [Place::Normal, Place::Movable, Place::Cma];
+}
+
+/// Preemption model of the simulated kernel (kernel: `preempt=`). Only concurrent phases notice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Preempt {
+    /// Switch only at sleep, `cond_resched` and return to user.
+    #[default]
+    None,
+    /// As `None`, and at `might_sleep`.
+    Voluntary,
+    /// Anywhere without a spinlock held or interrupts off.
+    Full,
+}
+
+/// Transparent huge page policy (kernel: `/sys/kernel/mm/transparent_hugepage/enabled`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Thp {
+    /// A write fault on an empty PMD maps a huge folio unless the VMA is VM_NOHUGEPAGE.
+    #[default]
+    Always,
+    /// Only VM_HUGEPAGE VMAs.
+    Madvise,
+    /// Never by fault (MADV_COLLAPSE still works).
+    Never,
+}
+
+/// The machine's shape.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shape {
+    /// Number of CPUs, 1..=8.
+    pub cpus: u8,
+    /// Preemption model.
+    pub preempt: Preempt,
+    /// Entries a page table and pages a huge folio (kernel: `HPAGE_PMD_NR`); power of two, 4..=512.
+    pub ptes: u16,
+    /// Capacity in pages of each [`Place`], in the order of [`Place::ALL`].
+    pub pages: [u32; 3],
+    /// Slots in a per-CPU LRU batch (kernel: `PAGEVEC_SIZE`), 1..=31; flushed when the last fills.
+    pub batch: u8,
+    /// THP policy.
+    pub thp: Thp,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Shape {
+            cpus: 2,
+            preempt: Preempt::None,
+            ptes: 4,
+            pages: [512, 256, 256],
+            batch: 3,
+            thp: Thp::Always,
+        }
+    }
+}

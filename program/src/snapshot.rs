@@ -1,0 +1,134 @@
+//! The vocabulary of what is compared: the canonical state of one side.
+//!
+//! Sides agree when their snapshots are equal. Pfns, VMA and anon_vma identities and allocation
+//! order do not appear. Page numbers are virtual page numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::digest::Name;
+use crate::op::{HandleId, LockId, MmId, Prot, TaskId};
+use crate::shape::Place;
+
+/// A page as seen through an entry or a handle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+pub enum PageRef {
+    /// The shared zero page.
+    Zero,
+    /// Page `sub` of a folio.
+    Of(Name, u32),
+}
+
+/// One folio.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FolioView {
+    /// log2 of its pages: 0, or PMD order.
+    pub order: u8,
+    /// Where it was placed.
+    pub place: Place,
+    /// Anonymous (else page cache, present or past).
+    pub anon: bool,
+    /// `folio_ref_count`, in units of one reference.
+    pub refcount: i64,
+    /// Mappings of the whole folio by PMD (`_entire_mapcount`).
+    pub entire_mapcount: u32,
+    /// Mappings of each page by PTE (`page->_mapcount`), one a page.
+    pub mapcount: Vec<u32>,
+    /// `_pincount` of a large folio; 0 for order 0 (its pins are in `refcount`).
+    pub pincount: u32,
+    /// `PageAnonExclusive`, one a page.
+    pub exclusive: Vec<bool>,
+    /// Holder of PG_locked.
+    pub locked: Option<TaskId>,
+    /// PG_lru.
+    pub lru: bool,
+    /// PG_dirty; page-cache folios of regular files only, false for others.
+    pub dirty: bool,
+    /// Content, one value a page; 0 = never written.
+    pub data: Vec<u64>,
+}
+
+/// A present PTE or huge PMD.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EntryView {
+    /// What it maps (a huge PMD: page 0 of the folio).
+    pub page: PageRef,
+    /// Readable (false for PROT_NONE).
+    pub read: bool,
+    /// Writable.
+    pub write: bool,
+    /// Dirty; only in shared mappings of regular files, false elsewhere.
+    pub dirty: bool,
+}
+
+/// Backing object of a VMA.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub enum ObjectId {
+    /// Regular file.
+    File(u8),
+    /// The shmem object of the anonymous shared mapping that was created as this area.
+    Shmem(u8),
+}
+
+/// Flags of a VMA that are compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VmaFlags {
+    /// Permission.
+    pub prot: Prot,
+    /// VM_SHARED.
+    pub shared: bool,
+    /// VM_DONTCOPY.
+    pub dontfork: bool,
+    /// VM_HUGEPAGE.
+    pub hugepage: bool,
+    /// VM_NOHUGEPAGE.
+    pub nohugepage: bool,
+    /// The file or shmem object; None for private anonymous.
+    pub object: Option<ObjectId>,
+}
+
+/// A maximal run of pages with equal flags (adjacent equal VMAs are merged).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VmaView {
+    /// First page.
+    pub start: u32,
+    /// One past the last page.
+    pub end: u32,
+    /// Flags.
+    pub flags: VmaFlags,
+}
+
+/// One address space.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MmView {
+    /// VMAs in address order, merged.
+    pub vmas: Vec<VmaView>,
+    /// PMDs (by number: page / ptes) that hold a page table, even an empty one.
+    pub tables: BTreeSet<u32>,
+    /// Huge PMDs, by PMD number.
+    pub huge: BTreeMap<u32, EntryView>,
+    /// Present PTEs, by page.
+    pub entries: BTreeMap<u32, EntryView>,
+    /// MMF_HAS_PINNED.
+    pub has_pinned: bool,
+}
+
+/// The canonical state.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Snapshot {
+    /// Every allocated folio.
+    pub folios: BTreeMap<Name, FolioView>,
+    /// Every live mm.
+    pub mms: BTreeMap<MmId, MmView>,
+    /// Every live, non-empty handle.
+    pub handles: BTreeMap<HandleId, Vec<PageRef>>,
+    /// Every lock held across operations.
+    pub locks: BTreeMap<LockId, Name>,
+    /// Page cache: (object, index) of every resident folio.
+    pub cache: BTreeMap<(ObjectId, u32), Name>,
+    /// The folios in each CPU's lru_add batch, sorted.
+    pub batches: Vec<Vec<Name>>,
+    /// Pages in use in each place, in the order of [`Place::ALL`].
+    pub used: [u32; 3],
+    /// References that FOLL_GET took on the shared zero page.
+    pub zero_refs: u32,
+}

@@ -1,0 +1,2 @@
+//! The mm-lockstep command line.
+fn main() {}
