@@ -67,3 +67,51 @@ pub struct Expect {
     /// The rule that says so, e.g. `B2` or `K1`.
     pub cite: String,
 }
+
+impl Field {
+    /// Every field.
+    pub const ALL: [Field; 18] = [
+        Field::Ref,
+        Field::Map,
+        Field::PageMap,
+        Field::Pin,
+        Field::Ae,
+        Field::Present,
+        Field::Write,
+        Field::Dirty,
+        Field::Huge,
+        Field::Order,
+        Field::Lru,
+        Field::Locked,
+        Field::Zero,
+        Field::Zone,
+        Field::Data,
+        Field::Used(0),
+        Field::Used(1),
+        Field::Used(2),
+    ];
+
+    /// Its name in the text form.
+    pub fn word(self) -> &'static str {
+        match self {
+            Field::Ref => "ref",
+            Field::Map => "map",
+            Field::PageMap => "pagemap",
+            Field::Pin => "pin",
+            Field::Ae => "ae",
+            Field::Present => "present",
+            Field::Write => "w",
+            Field::Dirty => "dirty",
+            Field::Huge => "huge",
+            Field::Order => "order",
+            Field::Lru => "lru",
+            Field::Locked => "locked",
+            Field::Zero => "zero",
+            Field::Zone => "zone",
+            Field::Data => "data",
+            Field::Used(0) => "used.normal",
+            Field::Used(1) => "used.movable",
+            Field::Used(_) => "used.cma",
+        }
+    }
+}

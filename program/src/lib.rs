@@ -4,18 +4,28 @@
 //! ways: bytes, which fuzzing engines mutate, and text, which people read, write and keep. The
 //! crate knows nothing of how any operation is implemented; both sides implement [`Model`].
 
+pub mod arena;
+pub mod codec;
 pub mod digest;
 pub mod expect;
+pub mod generate;
+pub mod kind;
 pub mod model;
 pub mod op;
 pub mod outcome;
 pub mod program;
+pub mod rng;
 pub mod schedule;
 pub mod shape;
 pub mod snapshot;
+pub mod validate;
 
+pub use arena::{Arena, Object};
+pub use codec::{DecodeError, Decoder, decode_strict};
 pub use digest::{Birth, Name};
 pub use expect::{Expect, Field, Target};
+pub use generate::{Campaign, generate};
+pub use kind::Kind;
 pub use model::{Call, Model};
 pub use op::{
     Advice, AreaId, Backing, Entry, FILE_PAGES, FILES, Fail, Foll, Form, HandleId, LockId, MmId,
@@ -23,6 +33,8 @@ pub use op::{
 };
 pub use outcome::{Errno, Outcome, Ret};
 pub use program::{Layout, Phase, Program, Span};
+pub use rng::SplitMix64;
 pub use schedule::{Schedule, Slice};
 pub use shape::{Place, Preempt, Shape, Thp};
 pub use snapshot::{EntryView, FolioView, MmView, ObjectId, PageRef, Snapshot, VmaFlags, VmaView};
+pub use validate::{Fault, Invalid};

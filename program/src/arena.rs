@@ -1,0 +1,419 @@
+//! Static liveness: which objects exist at each point of a program, whatever its operations return.
+//!
+//! An operation that may create an object always does (a failed one is empty, and what uses it is
+//! `void`), so liveness is a property of the text. Walk the steps in program order, calling
+//! [`Arena::begin_phase`] before each phase and [`Arena::apply`] after each step; between, ask what
+//! the next step may name:
+//!
+//! * a step sees what was live when its phase began, and what its own CPU created in the phase;
+//! * what a step consumes (a handle put or unpinned, a lock released, an mm exited) is gone for
+//!   every later step, and no other CPU may use it anywhere in the same phase;
+//! * areas are addresses, not mappings, and never go. Which areas *probably* are mapped in an mm is
+//!   kept too ([`Arena::mapped`]): random programs aim there, no rule depends on it.
+
+use crate::op::{AreaId, Foll, HandleId, LockId, MmId, Op, Range};
+
+/// Areas a program may create.
+pub const MAX_AREAS: usize = 64;
+/// Address spaces a program may have, `MmId(0)` included.
+pub const MAX_MMS: usize = 8;
+/// Handles a program may create.
+pub const MAX_HANDLES: usize = 64;
+/// Locks a program may create.
+pub const MAX_LOCKS: usize = 16;
+/// CPUs a machine may have.
+pub const MAX_CPUS: usize = 8;
+
+/// A set of ids of one kind of object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Set(u64);
+
+impl Set {
+    /// The first `n` ids.
+    fn first(n: u8) -> Set {
+        Set(if n >= 64 { !0 } else { (1 << n) - 1 })
+    }
+
+    /// Whether `id` is in the set.
+    pub fn contains(self, id: u8) -> bool {
+        id < 64 && self.0 & (1 << id) != 0
+    }
+
+    /// Whether the set is empty.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Number of ids.
+    pub fn len(self) -> u8 {
+        self.0.count_ones() as u8
+    }
+
+    /// The id at position `choice`, modulo the size; none in an empty set.
+    pub fn pick(self, choice: u8) -> Option<u8> {
+        if self.0 == 0 {
+            return None;
+        }
+        let mut rest = self.0;
+        for _ in 0..choice % self.len() {
+            rest &= rest - 1;
+        }
+        Some(rest.trailing_zeros() as u8)
+    }
+
+    /// The position of `id`: `pick(rank(id)) == Some(id)` for an id in the set.
+    pub fn rank(self, id: u8) -> u8 {
+        (self & Set::first(id)).len()
+    }
+
+    /// The set without `id`.
+    pub fn without(self, id: u8) -> Set {
+        self & !Set::one(id)
+    }
+
+    fn one(id: u8) -> Set {
+        Set(1 << id)
+    }
+
+    fn insert(&mut self, id: u8) {
+        self.0 |= 1 << id;
+    }
+}
+
+impl std::ops::BitAnd for Set {
+    type Output = Set;
+    fn bitand(self, other: Set) -> Set {
+        Set(self.0 & other.0)
+    }
+}
+
+impl std::ops::BitOr for Set {
+    type Output = Set;
+    fn bitor(self, other: Set) -> Set {
+        Set(self.0 | other.0)
+    }
+}
+
+impl std::ops::Not for Set {
+    type Output = Set;
+    fn not(self) -> Set {
+        Set(!self.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Objects {
+    mms: Set,
+    areas: Set,
+    handles: Set,
+    locks: Set,
+}
+
+/// What one CPU did in the current phase.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    created: Objects,
+    used: Objects,
+}
+
+/// The objects that exist statically.
+#[derive(Clone, Debug)]
+pub struct Arena {
+    mm_count: u8,
+    area_count: u8,
+    handle_count: u8,
+    lock_count: u8,
+    mms: Set,
+    gets: Set,
+    pins: Set,
+    locks: Set,
+    /// Length of each area.
+    lens: [u16; MAX_AREAS],
+    /// Most pages each handle can hold.
+    handle_lens: [u16; MAX_HANDLES],
+    /// Areas that nobody unmapped whole, an mm each.
+    mapped: [Set; MAX_MMS],
+    /// Created in this phase, by whichever CPU.
+    created: Objects,
+    own: [Own; MAX_CPUS],
+    /// CPUs whose `own` is not empty: what `begin_phase` must clear.
+    active: u8,
+}
+
+impl Default for Arena {
+    fn default() -> Self {
+        let mut arena = Arena {
+            mm_count: 0,
+            area_count: 0,
+            handle_count: 0,
+            lock_count: 0,
+            mms: Set::default(),
+            gets: Set::default(),
+            pins: Set::default(),
+            locks: Set::default(),
+            lens: [0; MAX_AREAS],
+            handle_lens: [0; MAX_HANDLES],
+            mapped: [Set::default(); MAX_MMS],
+            created: Objects::default(),
+            own: [Own::default(); MAX_CPUS],
+            active: 0,
+        };
+        arena.reset();
+        arena
+    }
+}
+
+impl Arena {
+    /// Back to the start of a program: `MmId(0)` alone.
+    pub fn reset(&mut self) {
+        self.begin_phase();
+        self.mm_count = 1;
+        self.mms = Set::one(0);
+        self.mapped[0] = Set::default();
+        (self.area_count, self.handle_count, self.lock_count) = (0, 0, 0);
+        (self.gets, self.pins, self.locks) = Default::default();
+    }
+
+    /// A new phase: what earlier phases created is now seen by every CPU.
+    pub fn begin_phase(&mut self) {
+        self.created = Objects::default();
+        while self.active != 0 {
+            self.own[self.active.trailing_zeros() as usize] = Own::default();
+            self.active &= self.active - 1;
+        }
+    }
+
+    /// Address spaces that `cpu` may use now.
+    pub fn mms(&self, cpu: u8) -> Set {
+        self.mms & !(self.created.mms & !self.own(cpu).created.mms)
+    }
+
+    /// Address spaces that `cpu` may exit now.
+    pub fn exitable(&self, cpu: u8) -> Set {
+        self.mms(cpu).without(0) & !self.used_elsewhere(cpu, |used| used.mms)
+    }
+
+    /// Areas that `cpu` may name now.
+    pub fn areas(&self, cpu: u8) -> Set {
+        Set::first(self.area_count) & !(self.created.areas & !self.own(cpu).created.areas)
+    }
+
+    /// Of those, the ones that nobody unmapped whole from `mm`.
+    pub fn mapped(&self, cpu: u8, mm: MmId) -> Set {
+        self.areas(cpu) & self.mapped[usize::from(mm.0)]
+    }
+
+    /// Handles that `cpu` may use now.
+    pub fn handles(&self, cpu: u8) -> Set {
+        (self.gets | self.pins) & !(self.created.handles & !self.own(cpu).created.handles)
+    }
+
+    /// Handles of one kind that `cpu` may consume now.
+    pub fn droppable(&self, cpu: u8, foll: Foll) -> Set {
+        let of_kind = if foll == Foll::Get { self.gets } else { self.pins };
+        self.handles(cpu) & of_kind & !self.used_elsewhere(cpu, |used| used.handles)
+    }
+
+    /// Locks that `cpu` may release now.
+    pub fn locks(&self, cpu: u8) -> Set {
+        self.locks & !(self.created.locks & !self.own(cpu).created.locks)
+    }
+
+    /// Whether the handle, which must be live, is of a `get` or of a `pin`.
+    pub fn foll(&self, handle: HandleId) -> Foll {
+        if self.gets.contains(handle.0) { Foll::Get } else { Foll::Pin }
+    }
+
+    /// Length of an area; 0 if there is none.
+    pub fn area_len(&self, area: AreaId) -> u16 {
+        if area.0 < self.area_count { self.lens[usize::from(area.0)] } else { 0 }
+    }
+
+    /// Pages that the `get` or `pin` of a handle asked for; 0 if there is none.
+    pub fn handle_len(&self, handle: HandleId) -> u16 {
+        if handle.0 < self.handle_count { self.handle_lens[usize::from(handle.0)] } else { 0 }
+    }
+
+    /// Whether this object was created so far, dead or alive.
+    pub fn was_created(&self, object: Object) -> bool {
+        match object {
+            Object::Mm(mm) => mm.0 < self.mm_count,
+            Object::Area(area) => area.0 < self.area_count,
+            Object::Handle(handle) => handle.0 < self.handle_count,
+            Object::Lock(lock) => lock.0 < self.lock_count,
+        }
+    }
+
+    /// Whether this object exists now, on whichever CPU.
+    pub fn is_live(&self, object: Object) -> bool {
+        match object {
+            Object::Mm(mm) => self.mms.contains(mm.0),
+            Object::Area(area) => area.0 < self.area_count,
+            Object::Handle(handle) => (self.gets | self.pins).contains(handle.0),
+            Object::Lock(lock) => self.locks.contains(lock.0),
+        }
+    }
+
+    /// The id of the next address space, unless there are too many.
+    pub fn next_mm(&self) -> Option<MmId> {
+        (usize::from(self.mm_count) < MAX_MMS).then_some(MmId(self.mm_count))
+    }
+
+    /// The id of the next area.
+    pub fn next_area(&self) -> Option<AreaId> {
+        (usize::from(self.area_count) < MAX_AREAS).then_some(AreaId(self.area_count))
+    }
+
+    /// The id of the next handle.
+    pub fn next_handle(&self) -> Option<HandleId> {
+        (usize::from(self.handle_count) < MAX_HANDLES).then_some(HandleId(self.handle_count))
+    }
+
+    /// The id of the next lock.
+    pub fn next_lock(&self) -> Option<LockId> {
+        (usize::from(self.lock_count) < MAX_LOCKS).then_some(LockId(self.lock_count))
+    }
+
+    /// Takes note of a step of a valid program: what it uses, creates and consumes.
+    pub fn apply(&mut self, cpu: u8, op: &Op) {
+        let slot = usize::from(cpu) % MAX_CPUS;
+        self.active |= 1 << slot;
+        if let Some(mm) = op.mm() {
+            self.own[slot].used.mms.insert(mm.0);
+        }
+        match *op {
+            Op::Mmap { mm, len, .. } => self.create_area(slot, mm, len),
+            Op::Munmap { mm, range } => self.unmap(mm, range),
+            Op::Mremap { mm, range, .. } => {
+                self.unmap(mm, range);
+                self.create_area(slot, mm, range.len);
+            }
+            Op::Fork { mm, child } => {
+                self.mapped[usize::from(child.0)] = self.mapped[usize::from(mm.0)];
+                self.mm_count += 1;
+                self.mms.insert(child.0);
+                self.own[slot].created.mms.insert(child.0);
+                self.created.mms.insert(child.0);
+            }
+            Op::Exit { mm } => self.mms = self.mms.without(mm.0),
+            Op::Gup { handle, foll, range, .. } => {
+                self.handle_lens[usize::from(handle.0)] = range.len;
+                self.handle_count += 1;
+                let set = if foll == Foll::Get { &mut self.gets } else { &mut self.pins };
+                set.insert(handle.0);
+                self.own[slot].created.handles.insert(handle.0);
+                self.created.handles.insert(handle.0);
+            }
+            Op::Put { handle } => self.gets = self.gets.without(handle.0),
+            Op::Unpin { handle, also, .. } => {
+                self.pins = self.pins.without(handle.0);
+                if let Some(also) = also {
+                    self.pins = self.pins.without(also.0);
+                }
+            }
+            Op::Peek { handle } => self.own[slot].used.handles.insert(handle.0),
+            Op::LockPage { lock, .. } => {
+                self.lock_count += 1;
+                self.locks.insert(lock.0);
+                self.own[slot].created.locks.insert(lock.0);
+                self.created.locks.insert(lock.0);
+            }
+            Op::UnlockPage { lock } => self.locks = self.locks.without(lock.0),
+            _ => {}
+        }
+    }
+
+    fn own(&self, cpu: u8) -> &Own {
+        &self.own[usize::from(cpu) % MAX_CPUS]
+    }
+
+    /// Objects that other CPUs used in this phase.
+    fn used_elsewhere(&self, cpu: u8, of_kind: fn(&Objects) -> Set) -> Set {
+        let mut others = self.active & !(1 << (usize::from(cpu) % MAX_CPUS));
+        let mut used = Set::default();
+        while others != 0 {
+            used = used | of_kind(&self.own[others.trailing_zeros() as usize].used);
+            others &= others - 1;
+        }
+        used
+    }
+
+    fn create_area(&mut self, slot: usize, mm: MmId, len: u16) {
+        let area = self.area_count;
+        self.lens[usize::from(area)] = len;
+        self.area_count += 1;
+        self.mapped[usize::from(mm.0)].insert(area);
+        self.own[slot].created.areas.insert(area);
+        self.created.areas.insert(area);
+    }
+
+    fn unmap(&mut self, mm: MmId, range: Range) {
+        if range.off == 0 && range.len == self.area_len(range.area) {
+            let mapped = &mut self.mapped[usize::from(mm.0)];
+            *mapped = mapped.without(range.area.0);
+        }
+    }
+}
+
+/// An object that steps name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub enum Object {
+    /// An address space.
+    Mm(MmId),
+    /// An area.
+    Area(AreaId),
+    /// A handle.
+    Handle(HandleId),
+    /// A held folio lock.
+    Lock(LockId),
+}
+
+impl Op {
+    /// The address space that it works on.
+    pub fn mm(&self) -> Option<MmId> {
+        match *self {
+            Op::Mmap { mm, .. }
+            | Op::Munmap { mm, .. }
+            | Op::Mprotect { mm, .. }
+            | Op::Mremap { mm, .. }
+            | Op::Madvise { mm, .. }
+            | Op::Read { mm, .. }
+            | Op::Write { mm, .. }
+            | Op::Fork { mm, .. }
+            | Op::Exit { mm }
+            | Op::Gup { mm, .. }
+            | Op::SplitFolio { mm, .. }
+            | Op::Migrate { mm, .. }
+            | Op::LockPage { mm, .. } => Some(mm),
+            _ => None,
+        }
+    }
+
+    /// The range that it works on.
+    pub fn range(&self) -> Option<Range> {
+        match *self {
+            Op::Munmap { range, .. }
+            | Op::Mprotect { range, .. }
+            | Op::Mremap { range, .. }
+            | Op::Madvise { range, .. }
+            | Op::Read { range, .. }
+            | Op::Write { range, .. }
+            | Op::Gup { range, .. }
+            | Op::SplitFolio { range, .. }
+            | Op::Migrate { range, .. }
+            | Op::LockPage { range, .. } => Some(range),
+            _ => None,
+        }
+    }
+
+    /// The object that it creates.
+    pub fn creates(&self) -> Option<Object> {
+        match *self {
+            Op::Mmap { area, .. } | Op::Mremap { area, .. } => Some(Object::Area(area)),
+            Op::Fork { child, .. } => Some(Object::Mm(child)),
+            Op::Gup { handle, .. } => Some(Object::Handle(handle)),
+            Op::LockPage { lock, .. } => Some(Object::Lock(lock)),
+            _ => None,
+        }
+    }
+}

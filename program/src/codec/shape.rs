@@ -1,0 +1,81 @@
+//! Machine shapes in header bytes: small machines from most values, every machine from some.
+
+use crate::shape::{Preempt, Shape, Thp};
+
+/// Most pages that a place may have.
+pub const MAX_PLACE_PAGES: u32 = 1 << 16;
+
+/// What random bytes choose from; the later ones run out of memory.
+const PAGES: [[u32; 3]; 8] = [
+    [512, 256, 256],
+    [64, 64, 64],
+    [32, 16, 16],
+    [16, 8, 8],
+    [24, 0, 8],
+    [8, 8, 4],
+    [12, 4, 0],
+    [6, 2, 2],
+];
+/// Marks that the page counts follow the header.
+const EXPLICIT_PAGES: u8 = 0xFF;
+
+const THP: [Thp; 3] = [Thp::Always, Thp::Madvise, Thp::Never];
+const PREEMPT: [Preempt; 3] = [Preempt::None, Preempt::Voluntary, Preempt::Full];
+
+/// Decodes bytes 3..8 of a header. Says whether the program is concurrent and whether page counts
+/// follow.
+pub(super) fn decode(bytes: [u8; 5], shape: &mut Shape) -> (bool, bool) {
+    let [cpus, ptes, batch, policy, pages] = bytes;
+    let concurrent = cpus & 0xC0 == 0xC0;
+    shape.cpus = match cpus & 0x3F {
+        exact @ 0..8 => exact + 1,
+        other if concurrent => 2 + other % 2,
+        other => [2, 3, 2, 1][usize::from(other % 4)],
+    };
+    shape.ptes = match ptes {
+        exact @ 0..8 => 4 << exact,
+        other => 4 << u16::from(other % 8 == 7),
+    };
+    shape.batch = if batch < 31 { batch + 1 } else { 1 + batch % 4 };
+    shape.thp = match policy & 0x0F {
+        exact @ 0..3 => THP[usize::from(exact)],
+        3 => Thp::Madvise,
+        _ => Thp::Always,
+    };
+    shape.preempt = PREEMPT[usize::from(policy >> 4) % 3];
+    let explicit = pages == EXPLICIT_PAGES && policy >> 4 >= 12;
+    shape.pages = match pages {
+        exact @ 0..8 => PAGES[usize::from(exact)],
+        other if other % 4 == 3 => PAGES[usize::from(other >> 4) % 8],
+        _ => PAGES[0],
+    };
+    (concurrent, explicit)
+}
+
+/// Decodes page counts that follow a header.
+pub(super) fn decode_pages(record: &[u8; 12], shape: &mut Shape) {
+    for (pages, bytes) in shape.pages.iter_mut().zip(record.chunks_exact(4)) {
+        let count = bytes.iter().rev().fold(0, |sum, &byte| sum << 8 | u32::from(byte));
+        *pages = count % (MAX_PLACE_PAGES + 1);
+    }
+}
+
+/// Encodes a valid shape; page counts to follow the header, if they must.
+pub(super) fn encode(shape: &Shape, concurrent: bool) -> ([u8; 5], Option<[u8; 12]>) {
+    let cpus = (shape.cpus - 1) | if concurrent { 0xC0 } else { 0 };
+    let ptes = (shape.ptes.trailing_zeros() - 2) as u8;
+    let known = PAGES.iter().position(|pages| *pages == shape.pages);
+    let preempt = shape.preempt as u8 + if known.is_some() { 0 } else { 12 };
+    let policy = shape.thp as u8 | preempt << 4;
+    let header = |pages| [cpus, ptes, shape.batch - 1, policy, pages];
+    match known {
+        Some(index) => (header(index as u8), None),
+        None => {
+            let mut record = [0; 12];
+            for (bytes, pages) in record.chunks_exact_mut(4).zip(shape.pages) {
+                bytes.copy_from_slice(&pages.to_le_bytes());
+            }
+            (header(EXPLICIT_PAGES), Some(record))
+        }
+    }
+}

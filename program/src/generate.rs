@@ -1,0 +1,53 @@
+//! Random programs by number: a hunt is a seed, and execution `index` of it is the same program
+//! whoever runs it, in whatever order.
+
+use crate::codec::{HEADER_BYTES, MAGIC, RECORD_BYTES, VERSION};
+use crate::digest::mix;
+use crate::rng::SplitMix64;
+
+/// A family of random programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Campaign {
+    /// Tells campaigns apart.
+    pub seed: u64,
+    /// Steps a program (in concurrent ones about a quarter are schedule records instead).
+    pub steps: usize,
+    /// Programs in 256 that are concurrent.
+    pub concurrent: u16,
+}
+
+impl Campaign {
+    /// Sequential programs of 16 steps.
+    pub fn new(seed: u64) -> Campaign {
+        Campaign { seed, steps: 16, concurrent: 0 }
+    }
+
+    /// Replaces `bytes` by the byte form of the campaign's program number `index`.
+    pub fn generate(&self, index: u64, bytes: &mut Vec<u8>) {
+        let mut rng = SplitMix64::new(self.seed ^ mix(index.wrapping_add(0x9e37_79b9_7f4a_7c15)));
+        bytes.clear();
+        let len = HEADER_BYTES + self.steps * RECORD_BYTES;
+        while bytes.len() < len {
+            bytes.extend(rng.next_u64().to_le_bytes());
+        }
+        bytes.truncate(len);
+        bytes[..2].copy_from_slice(&MAGIC);
+        bytes[2] = VERSION;
+        let concurrent = (rng.next_u64() & 0xFF) < u64::from(self.concurrent);
+        bytes[3] = if concurrent { bytes[3] | 0xC0 } else { bytes[3] & 0x3F };
+        // No page counts of its own after the header: large machines cost time, not bugs.
+        bytes[7] &= 0x7F;
+        // A quarter with every kind of operation, the others with about half or three quarters.
+        let mask = match rng.next_u64() & 3 {
+            0 => u64::MAX,
+            1 => rng.next_u64() | rng.next_u64(),
+            _ => rng.next_u64(),
+        };
+        bytes[8..HEADER_BYTES].copy_from_slice(&mask.to_le_bytes());
+    }
+}
+
+/// The bytes of execution `index` of the default campaign with this seed: sequential, 16 steps.
+pub fn generate(seed: u64, index: u64, bytes: &mut Vec<u8>) {
+    Campaign::new(seed).generate(index, bytes);
+}

@@ -1,0 +1,153 @@
+//! Kinds of operation, at the grain at which random programs choose between them.
+
+use crate::op::{Advice, Backing, Entry, Foll, Op, Site};
+
+macro_rules! kinds {
+    ($($kind:ident $name:literal $weight:literal)*) => {
+        /// A kind of operation: an [`Op`] without its arguments. Finer than the variants of `Op`
+        /// where the paths taken differ, because a swarm switches kinds on and off.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        #[expect(missing_docs, reason = "named for the operations in `Op`")]
+        pub enum Kind { $($kind),* }
+
+        impl Kind {
+            /// Every kind, in the order of the swarm mask's bits.
+            pub const ALL: [Kind; kinds!(@count $($kind)*)] = [$(Kind::$kind),*];
+            /// How often each kind is drawn, of [`Kind::TOTAL_WEIGHT`].
+            pub(crate) const WEIGHTS: [u8; Kind::ALL.len()] = [$($weight),*];
+            /// Sum of all weights.
+            pub const TOTAL_WEIGHT: usize = 0 $(+ $weight)*;
+
+            /// A short name, e.g. for statistics.
+            pub fn name(self) -> &'static str {
+                match self { $(Kind::$kind => $name),* }
+            }
+        }
+    };
+    (@count $($kind:ident)*) => { 0 $(+ { let _ = Kind::$kind; 1 })* };
+}
+
+kinds! {
+    Nop "nop" 1
+    MmapAnon "mmap-private" 10
+    MmapShmem "mmap-shared" 3
+    MmapFilePrivate "mmap-file-private" 3
+    MmapFileShared "mmap-file-shared" 3
+    Munmap "munmap" 5
+    Mprotect "mprotect" 8
+    Mremap "mremap" 6
+    DontNeed "dontneed" 5
+    DontFork "dontfork" 2
+    DoFork "dofork" 1
+    HugePage "hugepage" 2
+    NoHugePage "nohugepage" 2
+    Collapse "collapse" 6
+    PopulateRead "populate-read" 3
+    PopulateWrite "populate-write" 4
+    Read "read" 12
+    Write "write" 20
+    Fork "fork" 9
+    Exit "exit" 4
+    Get "get" 5
+    GetFast "get-fast" 4
+    GetFastOnly "get-fast-only" 3
+    Pin "pin" 8
+    PinFast "pin-fast" 6
+    Put "put" 5
+    Unpin "unpin" 10
+    Peek "peek" 3
+    LruAddDrain "lru-add-drain" 3
+    LruAddDrainAll "lru-add-drain-all" 2
+    SplitFolio "split-folio" 6
+    Migrate "migrate" 9
+    Offline "offline" 4
+    LockPage "lock-page" 2
+    UnlockPage "unlock-page" 2
+}
+
+impl Kind {
+    /// The kind of an operation.
+    pub fn of(op: &Op) -> Kind {
+        match *op {
+            Op::Nop => Kind::Nop,
+            Op::Mmap { backing, .. } => match backing {
+                Backing::AnonPrivate => Kind::MmapAnon,
+                Backing::AnonShared => Kind::MmapShmem,
+                Backing::FilePrivate { .. } => Kind::MmapFilePrivate,
+                Backing::FileShared { .. } => Kind::MmapFileShared,
+            },
+            Op::Munmap { .. } => Kind::Munmap,
+            Op::Mprotect { .. } => Kind::Mprotect,
+            Op::Mremap { .. } => Kind::Mremap,
+            Op::Madvise { advice, .. } => match advice {
+                Advice::DontNeed => Kind::DontNeed,
+                Advice::DontFork => Kind::DontFork,
+                Advice::DoFork => Kind::DoFork,
+                Advice::HugePage => Kind::HugePage,
+                Advice::NoHugePage => Kind::NoHugePage,
+                Advice::Collapse => Kind::Collapse,
+                Advice::PopulateRead => Kind::PopulateRead,
+                Advice::PopulateWrite => Kind::PopulateWrite,
+            },
+            Op::Read { .. } => Kind::Read,
+            Op::Write { .. } => Kind::Write,
+            Op::Fork { .. } => Kind::Fork,
+            Op::Exit { .. } => Kind::Exit,
+            Op::Gup { foll: Foll::Get, entry, .. } => match entry {
+                Entry::Slow => Kind::Get,
+                Entry::Fast => Kind::GetFast,
+                Entry::FastOnly => Kind::GetFastOnly,
+            },
+            Op::Gup { foll: Foll::Pin, entry: Entry::Slow, .. } => Kind::Pin,
+            Op::Gup { foll: Foll::Pin, .. } => Kind::PinFast,
+            Op::Put { .. } => Kind::Put,
+            Op::Unpin { .. } => Kind::Unpin,
+            Op::Peek { .. } => Kind::Peek,
+            Op::LruAddDrain => Kind::LruAddDrain,
+            Op::LruAddDrainAll => Kind::LruAddDrainAll,
+            Op::SplitFolio { .. } => Kind::SplitFolio,
+            Op::Migrate { .. } => Kind::Migrate,
+            Op::Offline { .. } => Kind::Offline,
+            Op::LockPage { .. } => Kind::LockPage,
+            Op::UnlockPage { .. } => Kind::UnlockPage,
+        }
+    }
+
+    /// How often random bytes draw this kind, of [`Kind::TOTAL_WEIGHT`].
+    pub fn weight(self) -> u8 {
+        Kind::WEIGHTS[self as usize]
+    }
+
+    /// This kind's bit in a swarm mask.
+    pub fn bit(self) -> u64 {
+        1 << self as u32
+    }
+
+    /// Whether it can allocate folios, so that their place matters.
+    pub fn allocates(self) -> bool {
+        use Kind::*;
+        matches!(
+            self,
+            Read | Write | Fork | Collapse | PopulateRead | PopulateWrite | Get | GetFast | Pin
+        ) || matches!(self, PinFast | Migrate)
+    }
+
+    /// The sites at which it can fail.
+    pub fn sites(self) -> &'static [Site] {
+        use Kind::*;
+        use Site::*;
+        match self {
+            Read | PopulateRead => &[Table, Page, Cache],
+            Write | PopulateWrite => &[Table, Page, Huge, Cache],
+            Fork => &[Table, Page],
+            Mremap => &[Table],
+            Collapse => &[Site::Huge],
+            Get | Pin => &[Grab, Table, Page, Huge, Cache],
+            GetFast | PinFast => &[GrabFast, Grab, Table, Page, Huge, Cache],
+            GetFastOnly => &[GrabFast],
+            Migrate => &[Dst],
+            _ => &[],
+        }
+    }
+}

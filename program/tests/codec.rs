@@ -1,0 +1,116 @@
+//! The byte form: total, lossless, dense.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use program::arena::{MAX_AREAS, MAX_MMS};
+use program::codec::{DecodeError, MAX_STEPS, VERSION};
+use program::{Campaign, Decoder, Kind, Op, Program, decode_strict, generate};
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn every_valid_program_survives_bytes(program in common::programs()) {
+        let bytes = program.encode();
+        prop_assert_eq!(&Program::decode(&bytes), &program);
+        prop_assert_eq!(decode_strict(&bytes), Ok(program));
+    }
+
+    #[test]
+    fn any_bytes_are_a_valid_program(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        let program = Program::decode(&bytes);
+        prop_assert_eq!(program.validate(), Ok(()));
+        prop_assert_eq!(Program::decode(&program.encode()), program);
+    }
+
+    #[test]
+    fn concurrent_bytes_too(seed: u64, index: u64) {
+        let mut bytes = Vec::new();
+        Campaign { seed, steps: 40, concurrent: 256 }.generate(index, &mut bytes);
+        let program = Program::decode(&bytes);
+        prop_assert_eq!(program.validate(), Ok(()));
+        prop_assert_eq!(Program::decode(&program.encode()), program);
+    }
+
+    #[test]
+    fn a_used_decoder_decodes_like_a_new_one(seeds in prop::collection::vec(any::<u64>(), 1..6)) {
+        let (mut decoder, mut reused, mut bytes) = (Decoder::default(), Program::default(), vec![]);
+        for seed in seeds {
+            let steps = (seed % 40) as usize;
+            Campaign { seed, steps, concurrent: 128 }.generate(seed, &mut bytes);
+            decoder.decode(&bytes, &mut reused);
+            prop_assert_eq!(&reused, &Program::decode(&bytes));
+        }
+    }
+}
+
+#[test]
+fn the_header_is_not_needed_to_fuzz() {
+    let mut bytes = Vec::new();
+    generate(1, 2, &mut bytes);
+    let program = Program::decode(&bytes);
+    bytes[..3].copy_from_slice(b"\xff\0\xff");
+    assert_eq!(Program::decode(&bytes), program);
+    assert!(program.steps().count() == 16);
+}
+
+#[test]
+fn files_need_the_right_header() {
+    let good = Program::decode(&[]).encode();
+    assert!(decode_strict(&good).is_ok());
+    assert_eq!(decode_strict(&good[..15]), Err(DecodeError::TooShort));
+    assert_eq!(decode_strict(&[&good[..], &[0; 11]].concat()), Err(DecodeError::Truncated));
+    let with = |at: usize, byte| {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    assert_eq!(decode_strict(&with(0, b'M')), Err(DecodeError::BadMagic));
+    let next = VERSION + 1;
+    assert_eq!(decode_strict(&with(2, next)), Err(DecodeError::UnknownVersion(next)));
+}
+
+#[test]
+fn caps_hold() {
+    let fork = Kind::ALL.iter().take_while(|kind| **kind != Kind::Fork);
+    let fork = fork.map(|kind| kind.weight()).sum();
+    let (mmap, mut record) = (Kind::Nop.weight(), [0; 12]);
+    for (kind, most) in [(fork, MAX_MMS - 1), (mmap, MAX_AREAS)] {
+        let mut bytes = vec![0; 16];
+        record[0] = kind;
+        (0..MAX_STEPS + 9).for_each(|_| bytes.extend(record));
+        let program = Program::decode(&bytes);
+        assert_eq!(program.validate(), Ok(()));
+        assert_eq!(program.steps().count(), MAX_STEPS);
+        assert_eq!(program.steps().filter(|step| step.op != Op::Nop).count(), most);
+    }
+}
+
+/// The shape of random programs: a change of weights or biases shows here.
+#[test]
+fn random_programs_are_dense() {
+    let (mut decoder, mut program, mut bytes) = (Decoder::default(), Program::default(), vec![]);
+    let (mut kinds, mut steps, mut fails) = (BTreeMap::new(), 0, 0);
+    for index in 0..20_000 {
+        generate(7, index, &mut bytes);
+        decoder.decode(&bytes, &mut program);
+        for step in program.steps() {
+            *kinds.entry(Kind::of(&step.op)).or_insert(0) += 1;
+            fails += usize::from(step.fail.is_some());
+            steps += 1;
+        }
+    }
+    assert_eq!(steps, 320_000);
+    assert_eq!(kinds.len(), Kind::ALL.len(), "every kind occurs");
+    let share = |kind| kinds[&kind] as f64 / steps as f64;
+    for kind in Kind::ALL {
+        println!("{:18} {:.4}", kind.name(), share(kind));
+    }
+    println!("fail {:.4}", fails as f64 / steps as f64);
+    assert!(share(Kind::Nop) < 0.02);
+    assert!(share(Kind::MmapAnon) > 0.05 && share(Kind::MmapAnon) < 0.25);
+    assert!((0.06..0.15).contains(&(fails as f64 / steps as f64)));
+}
