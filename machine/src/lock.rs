@@ -136,6 +136,14 @@ impl BitLock {
         }
     }
 
+    /// Sleeps until the bit is clear; the wake-up is a hint, not ownership.
+    pub async fn wait(&self, machine: &Machine, name: &'static str) {
+        machine.point().await;
+        if self.owner.get().is_some() {
+            machine.sleep_on(name).await;
+        }
+    }
+
     /// `folio_unlock`.
     #[inline]
     pub fn unlock(&self, machine: &Machine, task: Task, name: &'static str) {
@@ -144,6 +152,14 @@ impl BitLock {
         }
         self.owner.set(None);
         machine.released();
+    }
+
+    /// Makes `task` the holder of a bit that came into being locked (a split hands the lock of
+    /// the whole to each part).
+    #[inline]
+    pub fn set_owner(&self, task: Task, machine: &Machine) {
+        self.owner.set(Some(task));
+        machine.acquired();
     }
 
     /// A fresh, unlocked bit.

@@ -1,1 +1,32 @@
-//! Under construction.
+//! The near-kernel side: folios with counters, page tables, locks, and the paths under test.
+//!
+//! A kernel developer finds each function in the file that has its name in Linux. With no
+//! [`Defect`] switched on this is the best correct version; [`defects`] is the catalogue.
+
+mod coverage;
+pub mod defects;
+mod filemap;
+mod folio;
+mod fork;
+mod frame;
+mod gup;
+mod gup_fast;
+mod huge_memory;
+mod khugepaged;
+mod madvise;
+mod memory;
+mod migrate;
+mod mmap;
+mod mprotect;
+mod mremap;
+mod page_alloc;
+mod pgtable;
+mod rmap;
+mod snapshot;
+mod swap_lru;
+mod vma;
+mod world;
+
+pub use coverage::Path;
+pub use defects::{Defect, DefectInfo, Defects, Kind};
+pub use world::{Conduct, World};

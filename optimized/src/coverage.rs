@@ -1,0 +1,165 @@
+//! Domain coverage: fault paths and bail-out reasons, counted.
+
+/// Declares `Path` with a printable name for each variant.
+macro_rules! paths {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// A fault path or a reason to back off, as the kernel's tracepoints would name it.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+        pub enum Path { $($(#[$doc])* $variant,)* }
+
+        impl Path {
+            /// Every path, in the order of the counters.
+            pub const ALL: &'static [Path] = &[$(Path::$variant,)*];
+
+            /// Stable name: lower case and dashes.
+            pub fn name(self) -> &'static str {
+                match self { $(Path::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+paths! {
+    /// do_anonymous_page, read.
+    AnonZeroPage = "anon-zero-page",
+    /// do_anonymous_page, write.
+    AnonPage = "anon-page",
+    /// do_huge_pmd_anonymous_page.
+    ThpFault = "thp-fault",
+    /// No huge folio: VM_FAULT_FALLBACK.
+    ThpFallback = "thp-fallback",
+    /// do_read_fault.
+    FileRead = "file-read",
+    /// do_cow_fault.
+    FileCow = "file-cow",
+    /// do_shared_fault.
+    FileShared = "file-shared",
+    /// filemap_fault beyond the end of file.
+    BeyondEof = "file-beyond-eof",
+    /// do_wp_page on the shared zero page.
+    WpZeroPage = "wp-zero-page",
+    /// wp_page_reuse.
+    WpReuse = "wp-reuse",
+    /// wp_page_copy of an order-0 folio.
+    WpCopy = "wp-copy",
+    /// wp_page_copy of a page of a large folio.
+    WpCopyLarge = "wp-copy-large",
+    /// wp_page_shared.
+    WpShared = "wp-shared",
+    /// do_huge_pmd_wp_page, head exclusive.
+    HugeWpReuse = "huge-wp-reuse",
+    /// do_huge_pmd_wp_page, last reference.
+    HugeWpLast = "huge-wp-last-ref",
+    /// do_huge_pmd_wp_page, VM_FAULT_FALLBACK.
+    HugeWpSplit = "huge-wp-split",
+    /// FAULT_FLAG_UNSHARE made the page exclusive.
+    UnshareReuse = "unshare-reuse",
+    /// FAULT_FLAG_UNSHARE copied it.
+    UnshareCopy = "unshare-copy",
+    /// Slow GUP took a page at PTE level.
+    GupPte = "gup-pte",
+    /// Slow GUP took pages at PMD level.
+    GupPmd = "gup-pmd",
+    /// Slow GUP batched by page_mask.
+    GupPageMask = "gup-page-mask",
+    /// The grab of the rest of a batch was refused.
+    GupSecondGrabRefused = "gup-second-grab-refused",
+    /// Slow GUP faulted a page in.
+    GupFault = "gup-fault",
+    /// Slow GUP unshared a page.
+    GupUnshare = "gup-unshare",
+    /// GUP-fast took a PTE.
+    FastPte = "fast-pte",
+    /// GUP-fast took (part of) a huge PMD.
+    FastPmd = "fast-pmd",
+    /// GUP-fast: no table.
+    FastNoTable = "fast-no-table",
+    /// GUP-fast: entry not present.
+    FastNotPresent = "fast-not-present",
+    /// GUP-fast: PROT_NONE, or read-only for a write.
+    FastNotPermitted = "fast-not-permitted",
+    /// GUP-fast: the zero page.
+    FastSpecial = "fast-special",
+    /// GUP-fast: the page must be unshared.
+    FastUnshare = "fast-must-unshare",
+    /// GUP-fast: try_grab_folio_fast refused.
+    FastGrabRefused = "fast-grab-refused",
+    /// Unpin of several pages of one folio at once.
+    UnpinBatch = "unpin-batch",
+    /// Unpin by range.
+    UnpinRange = "unpin-range",
+    /// fork shared an anonymous page.
+    ForkAnon = "fork-anon",
+    /// fork copied a file PTE.
+    ForkFile = "fork-file",
+    /// fork copied a pinned page.
+    ForkCopyPinned = "fork-copy-pinned",
+    /// fork shared a huge PMD.
+    ForkHuge = "fork-huge",
+    /// fork split a pinned huge PMD.
+    ForkHugePinned = "fork-huge-pinned",
+    /// fork failed and tore the child down.
+    ForkFailed = "fork-failed",
+    /// __split_huge_pmd.
+    SplitPmd = "split-pmd",
+    /// split_huge_page.
+    SplitFolio = "split-folio",
+    /// A split found references that it did not expect.
+    SplitBusy = "split-busy",
+    /// A split mapped the zero page instead of an untouched one.
+    SplitZeroPage = "split-zero-page",
+    /// zap_huge_pmd.
+    ZapHuge = "zap-huge",
+    /// zap_pte_range.
+    ZapPte = "zap-pte",
+    /// A page left the page cache.
+    Truncate = "truncate",
+    /// can_change_pte_writable said yes.
+    ProtUpgrade = "prot-upgrade",
+    /// can_change_pmd_writable said yes.
+    ProtUpgradeHuge = "prot-upgrade-huge",
+    /// move_huge_pmd.
+    MoveHuge = "move-huge",
+    /// move_normal_pmd.
+    MoveTable = "move-table",
+    /// move_ptes.
+    MovePtes = "move-ptes",
+    /// move_vma went back.
+    MoveUndone = "move-undone",
+    /// collapse_huge_page.
+    Collapse = "collapse",
+    /// SCAN_PMD_NONE.
+    CollapseNoTable = "collapse-no-table",
+    /// SCAN_PAGE_LRU.
+    CollapseLru = "collapse-not-lru",
+    /// SCAN_PAGE_LOCK.
+    CollapseLock = "collapse-locked",
+    /// SCAN_PAGE_COUNT.
+    CollapseRefs = "collapse-refs",
+    /// SCAN_PAGE_RO.
+    CollapseReadOnly = "collapse-read-only",
+    /// A batch was flushed because it was full.
+    BatchFlushFull = "batch-flush-full",
+    /// A batch was flushed because of a large folio.
+    BatchFlushLarge = "batch-flush-large",
+    /// An order-0 folio migrated.
+    Migrated = "migrated",
+    /// A large folio migrated whole.
+    MigratedHuge = "migrated-huge",
+    /// A large folio was split to migrate it.
+    MigrateSplit = "migrate-split",
+    /// Could not be isolated.
+    MigrateNotLru = "migrate-not-lru",
+    /// Locked by somebody else.
+    MigrateLocked = "migrate-locked",
+    /// An exclusive page is pinned.
+    MigratePinned = "migrate-pinned",
+    /// Unexpected references.
+    MigrateRefs = "migrate-refs",
+    /// No destination.
+    MigrateNoDst = "migrate-no-dst",
+    /// A memory block was emptied.
+    OfflineDone = "offline-done",
+    /// A memory block could not be emptied.
+    OfflineBusy = "offline-busy",
+}

@@ -1,0 +1,265 @@
+//! The catalogue of switchable defects: historic bugs, and classics of single-threaded mm.
+//!
+//! The code asks `self.has(Defect::…)` at the one place where history differed.
+
+/// What an entry of the catalogue is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A bug: must be found.
+    Defect,
+    /// An alternative that was proposed: right, wasteful or wrong as the harness says.
+    Variant,
+    /// A rule of the checker, shown by a corpus program.
+    Contract,
+}
+
+impl Kind {
+    /// Lower-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Defect => "defect",
+            Kind::Variant => "variant",
+            Kind::Contract => "contract",
+        }
+    }
+}
+
+/// What is known about an entry.
+#[derive(Clone, Copy, Debug)]
+pub struct DefectInfo {
+    /// Catalogue id: `A…` from the threads (lettered where one entry has several forms), `C…`
+    /// classics.
+    pub id: &'static str,
+    /// Name, lower case and dashes.
+    pub name: &'static str,
+    /// Kind.
+    pub kind: Kind,
+    /// The mailing-list thread it comes from, or the kernel function that gets it right.
+    pub thread: &'static str,
+    /// What goes wrong, in two lines at most.
+    pub mechanism: &'static str,
+    /// The class of verdict and the field that show it.
+    pub expected: &'static str,
+    /// The corpus program that shows it.
+    pub corpus: &'static str,
+}
+
+macro_rules! defects {
+    ($($variant:ident {
+        id: $id:literal, name: $name:literal, thread: $thread:literal,
+        mechanism: $mechanism:literal, expected: $expected:literal $(,)?
+    })*) => {
+        /// A switchable defect.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+        pub enum Defect { $(#[doc = $mechanism] $variant,)* }
+
+        impl Defect {
+            /// Every defect, in the order of the catalogue.
+            pub const ALL: &'static [Defect] = &[$(Defect::$variant,)*];
+
+            /// What is known about it.
+            pub fn info(self) -> &'static DefectInfo {
+                match self { $(Defect::$variant => &DefectInfo {
+                    id: $id,
+                    name: $name,
+                    kind: Kind::Defect,
+                    thread: $thread,
+                    mechanism: $mechanism,
+                    expected: $expected,
+                    corpus: concat!("defects/", $id, "-", $name, ".txt"),
+                },)* }
+            }
+        }
+    };
+}
+
+defects! {
+    BatchBelowPmd {
+        id: "A47", name: "batch-below-pmd", thread: "S4 (Gunthorpe)",
+        mechanism: "GUP takes a PTE of a compound page as leave to take the following subpages without looking at their PTEs.",
+        expected: "handle",
+    }
+    PinForgetsPincount {
+        id: "A48a", name: "pin-forgets-pincount", thread: "S4",
+        mechanism: "A pin of a large folio adds to its refcount but not to its pincount, so it no longer counts as pinned.",
+        expected: "pincount",
+    }
+    PinBiasOnLarge {
+        id: "A48b", name: "pin-bias-on-large", thread: "S4",
+        mechanism: "A pin of a large folio adds GUP_PIN_COUNTING_BIAS a page, as for order 0, and no pincount.",
+        expected: "refcount",
+    }
+    BatchCountsMask {
+        id: "A48c", name: "batch-counts-whole-mask", thread: "S4",
+        mechanism: "The grab of the rest of a huge leaf counts page_mask pages, not those inside the range.",
+        expected: "refcount",
+    }
+    BatchNotClamped {
+        id: "A48d", name: "batch-not-clamped", thread: "S4",
+        mechanism: "page_increm is not clamped to the pages still wanted: GUP returns more than was asked for.",
+        expected: "result",
+    }
+    GrabNotGivenBack {
+        id: "A48e", name: "grab-not-given-back", thread: "S4",
+        mechanism: "When the grab of the rest of a batch is refused, the first page's reference is kept.",
+        expected: "refcount",
+    }
+    UnpinStopsAtNull {
+        id: "A49a", name: "unpin-stops-at-null", thread: "S4",
+        mechanism: "A NULL entry in the array ends the unpin: the pages behind it stay pinned.",
+        expected: "refcount",
+    }
+    UnpinIgnoresDuplicates {
+        id: "A49b", name: "unpin-ignores-duplicates", thread: "S4",
+        mechanism: "A page that stands in a group twice is unpinned once.",
+        expected: "refcount",
+    }
+    UnpinRangePastFolio {
+        id: "A49c", name: "unpin-range-past-folio", thread: "S4",
+        mechanism: "Unpin by range takes all pages up to the end of the range for the first folio's, not up to its end.",
+        expected: "refcount",
+    }
+    ReuseByMapcount {
+        id: "C01", name: "reuse-by-mapcount", thread: "do_wp_page before 5.19 (CVE-2020-29374)",
+        mechanism: "A write fault reuses a page that is mapped once although others hold references on it.",
+        expected: "exclusive",
+    }
+    ForkSharesPinned {
+        id: "C02", name: "fork-shares-pinned", thread: "copy_present_page, 5.9",
+        mechanism: "fork shares a page that may be pinned instead of copying it for the child.",
+        expected: "exclusive",
+    }
+    ForkCopiesForParent {
+        id: "C03", name: "fork-copies-for-parent", thread: "copy_present_page",
+        mechanism: "fork gives the parent the copy and the child the pinned page.",
+        expected: "mapping",
+    }
+    UpgradeIgnoresExclusive {
+        id: "C04", name: "upgrade-ignores-exclusive", thread: "can_change_pte_writable",
+        mechanism: "mprotect makes PTEs of shared anonymous pages writable again.",
+        expected: "mapping",
+    }
+    UnshareSkipped {
+        id: "C05", name: "unshare-skipped", thread: "gup_must_unshare, 5.19",
+        mechanism: "A read-only pin takes a shared anonymous page without unsharing it first.",
+        expected: "handle",
+    }
+    MprotectLosesExclusive {
+        id: "C06", name: "mprotect-loses-exclusive", thread: "change_pte_range",
+        mechanism: "mprotect clears PageAnonExclusive.",
+        expected: "exclusive",
+    }
+    ForkKeepsExclusive {
+        id: "C07", name: "fork-keeps-exclusive", thread: "folio_try_dup_anon_rmap_pte",
+        mechanism: "fork shares a page and leaves it AnonExclusive.",
+        expected: "exclusive",
+    }
+    SplitPmdLosesExclusive {
+        id: "C08", name: "split-pmd-loses-exclusive", thread: "__split_huge_pmd_locked",
+        mechanism: "Splitting a huge PMD does not make the tail pages exclusive.",
+        expected: "exclusive",
+    }
+    SplitPmdMiscounts {
+        id: "C09", name: "split-pmd-miscounts", thread: "__split_huge_pmd_locked",
+        mechanism: "Splitting a huge PMD adds N references: the PMD's own is forgotten.",
+        expected: "refcount",
+    }
+    SplitKeepsZeroPages {
+        id: "C10", name: "split-keeps-zero-pages", thread: "try_to_map_unused_to_zeropage, 6.12",
+        mechanism: "Splitting a folio keeps its zero-filled pages mapped instead of mapping the shared zero page.",
+        expected: "mapping",
+    }
+    BatchPutForgotten {
+        id: "C11", name: "batch-put-forgotten", thread: "folio_batch_move_lru",
+        mechanism: "Draining an LRU batch does not drop the batch's reference.",
+        expected: "refcount",
+    }
+    BatchPutTwice {
+        id: "C12", name: "batch-put-twice", thread: "folio_batch_move_lru",
+        mechanism: "Draining an LRU batch drops the batch's reference twice.",
+        expected: "refcount",
+    }
+    FailedMigrationNotPutBack {
+        id: "C13", name: "failed-migration-not-put-back", thread: "putback_movable_pages",
+        mechanism: "A folio that could not be migrated stays isolated.",
+        expected: "lru",
+    }
+    PutForPin {
+        id: "C14", name: "put-for-pin", thread: "unpin_user_page",
+        mechanism: "Pages that were pinned are released with put_page: 1 instead of 1024, and no pincount.",
+        expected: "refcount",
+    }
+    MremapLosesMapcount {
+        id: "C15", name: "mremap-loses-mapcount", thread: "move_ptes",
+        mechanism: "mremap drops a mapping count of a shared page that it moves.",
+        expected: "mapcount",
+    }
+    CowForgetsCopy {
+        id: "C16", name: "cow-forgets-copy", thread: "wp_page_copy",
+        mechanism: "Breaking COW maps a zero-filled page: the content is not copied.",
+        expected: "content",
+    }
+    ForkLeavesParentWritable {
+        id: "C17", name: "fork-leaves-parent-writable", thread: "copy_present_ptes",
+        mechanism: "fork write-protects the child's entry but not the parent's.",
+        expected: "mapping",
+    }
+    ZapWholeHuge {
+        id: "C18", name: "zap-whole-huge", thread: "zap_pmd_range",
+        mechanism: "Zapping part of a huge PMD zaps all of it.",
+        expected: "mapping",
+    }
+    MigrationLosesDirty {
+        id: "C19", name: "migration-loses-dirty", thread: "folio_migrate_flags",
+        mechanism: "Migration does not carry PG_dirty over to the destination.",
+        expected: "dirty",
+    }
+    Canary {
+        id: "canary", name: "canary", thread: "none",
+        mechanism: "Every mmap leaves MMF_HAS_PINNED set: always found, proves that the pipe works.",
+        expected: "mm-flags",
+    }
+}
+
+impl Defect {
+    /// The defect with this id or name.
+    pub fn find(name: &str) -> Option<Defect> {
+        let matches = |defect: &&Defect| {
+            let info = defect.info();
+            info.name == name || info.id.eq_ignore_ascii_case(name)
+        };
+        Defect::ALL.iter().find(matches).copied()
+    }
+}
+
+/// A set of defects that are switched on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Defects(u128);
+
+impl Defects {
+    /// None: the best correct version.
+    pub const NONE: Defects = Defects(0);
+
+    /// Just this one.
+    pub fn only(defect: Defect) -> Defects {
+        let mut set = Defects::NONE;
+        set.insert(defect);
+        set
+    }
+
+    /// Switches one on.
+    pub fn insert(&mut self, defect: Defect) {
+        self.0 |= 1 << defect as u32;
+    }
+
+    /// Whether it is on.
+    #[inline]
+    pub fn contains(self, defect: Defect) -> bool {
+        self.0 >> defect as u32 & 1 != 0
+    }
+
+    /// Whether none is on.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}

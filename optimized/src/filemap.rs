@@ -1,0 +1,91 @@
+//! The page cache (kernel: `mm/filemap.c`, `mm/shmem.c`, `mm/truncate.c`).
+
+use program::{Birth, FILE_PAGES, ObjectId, Site, digest, on_disk};
+
+use crate::coverage::Path;
+use crate::frame::{Mapping, Pfn};
+use crate::memory::Fault;
+use crate::vma::Vma;
+use crate::world::{Cx, World};
+
+impl World {
+    /// `filemap_get_folio`, without a reference.
+    fn cached(&self, object: ObjectId, index: u32) -> Option<Pfn> {
+        let cache = self.cache.borrow();
+        cache.iter().find(|(o, i, _)| (*o, *i) == (object, index)).map(|entry| entry.2)
+    }
+
+    /// `filemap_fault`, `shmem_fault`: the folio for a page of the VMA, locked and referenced.
+    pub(crate) async fn filemap_fault(&self, cx: &Cx, vma: &Vma, vpn: u32) -> Result<Pfn, Fault> {
+        let Some(object) = vma.flags.object else { return Err(Fault::Sigbus) };
+        let index = vma.pgoff_of(vpn);
+        if matches!(object, ObjectId::File(_)) && index >= FILE_PAGES {
+            self.hit(Path::BeyondEof);
+            return Err(Fault::Sigbus);
+        }
+        if let Some(pfn) = self.cached(object, index) {
+            self.folio_get(pfn);
+            self.folio_lock(cx, pfn).await;
+            return Ok(pfn);
+        }
+        // The allocation reference is the fault's; the cache takes its own.
+        let pfn = self.folio_alloc(cx, Site::Cache, 0, false).ok_or(Fault::Oom)?;
+        self.folio_trylock(cx, pfn);
+        self.frames.set_mapping(pfn, Mapping::File(object, index));
+        if let ObjectId::File(file) = object {
+            self.frames.set_data(pfn, on_disk(file, index));
+        }
+        self.publish(cx, pfn, Birth::Cache(object, index));
+        self.cache_insert(object, index, pfn);
+        self.folio_get(pfn);
+        self.folio_add_lru(cx, pfn);
+        Ok(pfn)
+    }
+
+    fn cache_insert(&self, object: ObjectId, index: u32, pfn: Pfn) {
+        self.cache.borrow_mut().push((object, index, pfn));
+        self.frames.add(digest::cache(object, index, self.frames.name(pfn)));
+    }
+
+    /// `xas_store(&xas, newfolio)` of `__folio_migrate_mapping`: the slot now holds `new`.
+    pub(crate) fn cache_replace(&self, object: ObjectId, index: u32, old: Pfn, new: Pfn) {
+        let mut cache = self.cache.borrow_mut();
+        if let Some(entry) = cache.iter_mut().find(|entry| entry.2 == old) {
+            entry.2 = new;
+        }
+        self.frames.sub(digest::cache(object, index, self.frames.name(old)));
+        self.frames.add(digest::cache(object, index, self.frames.name(new)));
+    }
+
+    /// `truncate_inode_pages` of an object that died, or of every file at the end of the machine.
+    pub(crate) async fn truncate_inode_pages(&self, cx: &Cx, of: impl Fn(ObjectId) -> bool) {
+        loop {
+            let found = {
+                let mut cache = self.cache.borrow_mut();
+                let at = cache.iter().position(|entry| of(entry.0));
+                at.map(|at| cache.swap_remove(at))
+            };
+            let Some((object, index, pfn)) = found else { return };
+            self.hit(Path::Truncate);
+            self.folio_lock(cx, pfn).await;
+            self.frames.sub(digest::cache(object, index, self.frames.name(pfn)));
+            self.frames.set_mapping(pfn, Mapping::None);
+            self.folio_unlock(cx, pfn);
+            self.folio_put(pfn);
+        }
+    }
+
+    /// `shmem_evict_inode` for every shmem object that no VMA maps any more.
+    pub(crate) async fn evict_dead_shmem(&self, cx: &Cx) {
+        let mapped = |object: ObjectId| {
+            self.live_mms().any(|mm| {
+                let vmas = self.mm(mm).vmas.borrow();
+                vmas.iter().any(|vma| vma.flags.object == Some(object))
+            })
+        };
+        self.truncate_inode_pages(cx, |object| {
+            matches!(object, ObjectId::Shmem(_)) && !mapped(object)
+        })
+        .await;
+    }
+}

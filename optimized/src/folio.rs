@@ -1,0 +1,152 @@
+//! References on folios: get, put, grab, pin (kernel: `include/linux/mm.h`, `mm/gup.c`).
+
+use machine::Task;
+use program::digest;
+
+use crate::defects::Defect;
+use crate::frame::{Pfn, Underflow, ZERO_PFN};
+use crate::world::{Conduct, Cx, World};
+
+/// GUP_PIN_COUNTING_BIAS: what a pin adds to the refcount of an order-0 folio.
+pub(crate) const GUP_PIN_COUNTING_BIAS: i64 = 1024;
+
+/// FOLL_GET or FOLL_PIN; none while populating.
+pub(crate) type Foll = Option<program::Foll>;
+
+impl World {
+    /// `folio_get` (n references).
+    #[inline]
+    pub(crate) fn folio_ref_add(&self, head: Pfn, refs: i64) {
+        if self.frames.refcount(head) <= 0 {
+            self.report(Conduct::UseAfterFree);
+        }
+        self.frames.ref_add(head, refs);
+    }
+
+    /// `folio_get`.
+    #[inline]
+    pub(crate) fn folio_get(&self, head: Pfn) {
+        self.folio_ref_add(head, 1);
+    }
+
+    /// `folio_put_refs`.
+    #[inline]
+    pub(crate) fn folio_put_refs(&self, head: Pfn, refs: i64) {
+        let left = self.frames.ref_add(head, -refs);
+        if left == 0 {
+            self.folio_free(head);
+        } else if left < 0 {
+            self.report(Conduct::Underflow("refcount"));
+        }
+    }
+
+    /// `folio_put`.
+    #[inline]
+    pub(crate) fn folio_put(&self, head: Pfn) {
+        self.folio_put_refs(head, 1);
+    }
+
+    /// Turns a refused counter change into a finding.
+    #[inline]
+    pub(crate) fn counted(&self, result: Result<(), Underflow>) {
+        if let Err(underflow) = result {
+            self.report(Conduct::Underflow(match underflow {
+                Underflow::Map => "mapcount",
+                Underflow::Pin => "pincount",
+            }));
+        }
+    }
+
+    /// `folio_maybe_dma_pinned`.
+    pub(crate) fn folio_maybe_dma_pinned(&self, head: Pfn) -> bool {
+        if self.frames.large(head) {
+            self.frames.pincount(head) > 0
+        } else {
+            self.frames.refcount(head) >= GUP_PIN_COUNTING_BIAS
+        }
+    }
+
+    /// The counting of `try_grab_folio`: `refs` references of the kind asked for.
+    pub(crate) fn grab(&self, pfn: Pfn, refs: u32, foll: Foll) {
+        let Some(foll) = foll else { return };
+        let refs = i64::from(refs);
+        if pfn == ZERO_PFN {
+            if foll == program::Foll::Get {
+                self.zero_ref_add(refs);
+            }
+            return;
+        }
+        let head = self.frames.head(pfn);
+        match foll {
+            program::Foll::Get => self.folio_ref_add(head, refs),
+            program::Foll::Pin if self.frames.large(head) => {
+                if self.has(Defect::PinBiasOnLarge) {
+                    return self.folio_ref_add(head, refs * GUP_PIN_COUNTING_BIAS);
+                }
+                self.folio_ref_add(head, refs);
+                if !self.has(Defect::PinForgetsPincount) {
+                    self.counted(self.frames.pin_add(head, refs as i32));
+                }
+            }
+            program::Foll::Pin => self.folio_ref_add(head, refs * GUP_PIN_COUNTING_BIAS),
+        }
+    }
+
+    /// `gup_put_folio`.
+    pub(crate) fn gup_put_folio(&self, pfn: Pfn, refs: u32, foll: program::Foll) {
+        let mut refs = i64::from(refs);
+        if pfn == ZERO_PFN {
+            if foll == program::Foll::Get {
+                self.zero_ref_add(-refs);
+            }
+            return;
+        }
+        let head = self.frames.head(pfn);
+        if foll == program::Foll::Pin {
+            if !self.frames.large(head) || self.has(Defect::PinBiasOnLarge) {
+                refs *= GUP_PIN_COUNTING_BIAS;
+            } else if !self.has(Defect::PinForgetsPincount) {
+                self.counted(self.frames.pin_add(head, -(refs as i32)));
+            }
+        }
+        self.folio_put_refs(head, refs);
+    }
+
+    fn zero_ref_add(&self, by: i64) {
+        self.zero_refs.set(self.zero_refs.get() + by);
+        self.frames.add(digest::zero_ref().wrapping_mul(by as u64));
+    }
+
+    /// `folio_trylock`.
+    #[inline]
+    pub(crate) fn folio_trylock(&self, cx: &Cx, head: Pfn) -> bool {
+        self.folio_trylock_as(cx.task, head)
+    }
+
+    pub(crate) fn folio_trylock_as(&self, task: Task, head: Pfn) -> bool {
+        let locked = self.frames.lock(head).try_lock(&self.machine, task);
+        if locked {
+            self.frames.lock_changed(head, task, true);
+        }
+        locked
+    }
+
+    /// `folio_lock`.
+    pub(crate) async fn folio_lock(&self, cx: &Cx, head: Pfn) {
+        self.frames.lock(head).lock(&self.machine, cx.task, "PG_locked").await;
+        self.frames.lock_changed(head, cx.task, true);
+    }
+
+    /// `folio_unlock`.
+    #[inline]
+    pub(crate) fn folio_unlock(&self, cx: &Cx, head: Pfn) {
+        self.folio_unlock_as(cx.task, head);
+    }
+
+    pub(crate) fn folio_unlock_as(&self, task: Task, head: Pfn) {
+        if let Some(owner) = self.frames.lock(head).owner() {
+            self.frames.lock_changed(head, owner, false);
+        }
+        self.frames.lock(head).unlock(&self.machine, task, "PG_locked");
+    }
+}

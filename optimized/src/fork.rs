@@ -1,0 +1,221 @@
+//! fork (kernel: `kernel/fork.c:dup_mmap`, `mm/memory.c:copy_page_range`, `copy_huge_pmd`).
+
+use program::{Errno, MmId, Site};
+
+use crate::coverage::Path;
+use crate::defects::Defect;
+use crate::frame::{Pfn, ZERO_PFN};
+use crate::memory::{mkwrite, page_prot};
+use crate::pgtable::{Bits, Pmd, Pte, Table};
+use crate::vma::Vma;
+use crate::world::{Cx, World};
+
+/// An allocation was refused; fork ends in -ENOMEM.
+struct Refused;
+
+impl World {
+    /// `dup_mmap`.
+    pub(crate) async fn fork(&self, cx: &Cx, parent: MmId, child: MmId) -> Result<(), Errno> {
+        self.mm_alive(child);
+        self.mmap_write_lock(cx, parent).await;
+        self.mmap_write_lock(cx, child).await;
+        let vmas = self.mm(parent).vmas.borrow().clone();
+        let mut result = Ok(());
+        for vma in vmas.into_iter().filter(|vma| !vma.flags.dontfork) {
+            // anon_vma_fork
+            let anon_vma = vma.anon_vma.map(|of| self.anon_vma_alloc(Some(of)));
+            self.vma_link(child, Vma { anon_vma, ..vma });
+            // vma_needs_copy
+            if anon_vma.is_some() {
+                result = self.copy_page_range(cx, parent, child, &vma).await;
+            }
+            if result.is_err() {
+                break;
+            }
+        }
+        self.mmap_write_unlock(cx, child);
+        self.mmap_write_unlock(cx, parent);
+        if result.is_err() {
+            self.hit(Path::ForkFailed);
+            self.exit_mmap(cx, child).await;
+        }
+        result.map_err(|Refused| Errno::ENOMEM)
+    }
+
+    async fn copy_page_range(
+        &self,
+        cx: &Cx,
+        parent: MmId,
+        child: MmId,
+        vma: &Vma,
+    ) -> Result<(), Refused> {
+        let sequence = &self.mm(parent).write_protect_seq;
+        sequence.bump();
+        let mut result = Ok(());
+        for pmd in self.pmd_number(vma.start)..=self.pmd_number(vma.end - 1) {
+            result = self.copy_pmd(cx, parent, child, vma, pmd).await;
+            if result.is_err() {
+                break;
+            }
+        }
+        sequence.bump();
+        result
+    }
+
+    async fn copy_pmd(
+        &self,
+        cx: &Cx,
+        parent: MmId,
+        child: MmId,
+        vma: &Vma,
+        pmd: u32,
+    ) -> Result<(), Refused> {
+        if let Pmd::Huge { .. } = self.pmd(parent, pmd) {
+            if self.copy_huge_pmd(cx, parent, child, pmd).await? {
+                return Ok(());
+            }
+            self.split_huge_pmd(cx, parent, pmd).await;
+        }
+        if let Pmd::Table(table) = self.pmd(parent, pmd) {
+            self.copy_pte_range(cx, parent, child, vma, pmd, table).await?;
+        }
+        Ok(())
+    }
+
+    /// `copy_huge_pmd`. Ok(false) is -EAGAIN: pinned, to be split and copied page by page.
+    async fn copy_huge_pmd(
+        &self,
+        cx: &Cx,
+        parent: MmId,
+        child: MmId,
+        number: u32,
+    ) -> Result<bool, Refused> {
+        if self.refused(cx, Site::Table) {
+            return Err(Refused);
+        }
+        let Pmd::Huge { pfn, bits, deposit } = self.pmd(parent, number) else { return Ok(false) };
+        let table = self.table_alloc();
+        self.ptl_lock(cx, parent).await;
+        let shared = self.folio_try_dup_anon_rmap(parent, pfn, pfn);
+        if shared {
+            self.hit(Path::ForkHuge);
+            self.folio_get(pfn);
+            self.counted(self.frames.entire_map_add(pfn, 1));
+            let bits = bits.wrprotect();
+            let parents = if self.has(Defect::ForkLeavesParentWritable) {
+                self.pmd(parent, number)
+            } else {
+                Pmd::Huge { pfn, bits, deposit }
+            };
+            self.set_pmd(parent, number, parents);
+            self.set_pmd(child, number, Pmd::Huge { pfn, bits, deposit: table });
+        } else {
+            self.hit(Path::ForkHugePinned);
+            self.table_free(table);
+        }
+        self.ptl_unlock(cx, parent);
+        Ok(shared)
+    }
+
+    /// `folio_try_dup_anon_rmap_pte` / `_pmd`, the decision: may the page be shared?
+    fn folio_try_dup_anon_rmap(&self, parent: MmId, page: Pfn, head: Pfn) -> bool {
+        // folio_needs_cow_for_dma
+        let pinned = self.mm(parent).has_pinned.get() && self.folio_maybe_dma_pinned(head);
+        if self.frames.exclusive(page) {
+            if pinned && !self.has(Defect::ForkSharesPinned) {
+                return false;
+            }
+            if !self.has(Defect::ForkKeepsExclusive) {
+                self.frames.set_exclusive(page, false);
+            }
+        }
+        true
+    }
+
+    async fn copy_pte_range(
+        &self,
+        cx: &Cx,
+        parent: MmId,
+        child: MmId,
+        vma: &Vma,
+        pmd: u32,
+        table: Table,
+    ) -> Result<(), Refused> {
+        if self.pmd(child, pmd) == Pmd::None {
+            if self.refused(cx, Site::Table) {
+                return Err(Refused);
+            }
+            self.set_pmd(child, pmd, Pmd::Table(self.table_alloc()));
+        }
+        let Pmd::Table(into) = self.pmd(child, pmd) else { return Ok(()) };
+        let start = vma.start.max(self.pmd_start(pmd));
+        let end = vma.end.min(self.pmd_start(pmd + 1));
+        for vpn in start..end {
+            let Pte::Present { pfn, bits } = self.pte(table, vpn) else { continue };
+            self.ptl_lock(cx, parent).await;
+            let copied = self.copy_present_pte(parent, child, table, into, vpn, pfn, bits);
+            self.ptl_unlock(cx, parent);
+            if !copied {
+                self.copy_present_page(cx, child, vma, (parent, table), into, vpn, pfn).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `copy_present_ptes`. False: the page is pinned and must be copied.
+    #[expect(clippy::too_many_arguments, reason = "the kernel's copy_present_ptes has as many")]
+    fn copy_present_pte(
+        &self,
+        parent: MmId,
+        child: MmId,
+        table: Table,
+        into: Table,
+        vpn: u32,
+        pfn: Pfn,
+        bits: Bits,
+    ) -> bool {
+        if pfn != ZERO_PFN {
+            let head = self.frames.head(pfn);
+            if self.frames.anon(head) && !self.folio_try_dup_anon_rmap(parent, pfn, head) {
+                return false;
+            }
+            self.hit(if self.frames.anon(head) { Path::ForkAnon } else { Path::ForkFile });
+            self.folio_get(head);
+            self.counted(self.frames.map_add(pfn, 1));
+        }
+        let shared = bits.wrprotect();
+        if bits.write && !self.has(Defect::ForkLeavesParentWritable) {
+            self.set_pte(parent, table, vpn, Pte::Present { pfn, bits: shared });
+        }
+        self.set_pte(child, into, vpn, Pte::Present { pfn, bits: shared });
+        true
+    }
+
+    /// `copy_present_page`: the child gets a copy now, the parent keeps its pinned page.
+    #[expect(clippy::too_many_arguments, reason = "the kernel's copy_present_page has as many")]
+    async fn copy_present_page(
+        &self,
+        cx: &Cx,
+        child: MmId,
+        vma: &Vma,
+        source: (MmId, Table),
+        into: Table,
+        vpn: u32,
+        old: Pfn,
+    ) -> Result<(), Refused> {
+        self.hit(Path::ForkCopyPinned);
+        let new = self.folio_alloc(cx, Site::Page, 0, true).ok_or(Refused)?;
+        self.frames.set_data(new, self.frames.data(old));
+        let bits = mkwrite(vma, page_prot(vma));
+        if self.has(Defect::ForkCopiesForParent) {
+            let (parent, table) = source;
+            let kept = self.pte(table, vpn);
+            self.set_pte(parent, table, vpn, Pte::None);
+            self.map_new_anon(cx, parent, table, vpn, new, bits);
+            self.set_pte(child, into, vpn, kept);
+        } else {
+            self.map_new_anon(cx, child, into, vpn, new, bits);
+        }
+        Ok(())
+    }
+}

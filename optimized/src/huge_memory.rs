@@ -1,0 +1,224 @@
+//! Transparent huge pages: fault, write fault, PMD split, folio split (kernel: `mm/huge_memory.c`).
+
+use program::{Birth, MmId, Site, Thp};
+
+use crate::coverage::Path;
+use crate::defects::Defect;
+use crate::frame::{Pfn, ZERO_PFN};
+use crate::memory::{Access, Fault, Vmf, mkwrite, page_prot};
+use crate::pgtable::{Bits, Pmd, Pte, Table};
+use crate::rmap::Walked;
+use crate::vma::Vma;
+use crate::world::{Cx, World};
+
+impl World {
+    /// `thp_vma_suitable_order` for the PMD number given.
+    pub(crate) fn thp_vma_suitable(&self, vma: &Vma, pmd: u32) -> bool {
+        let start = self.pmd_start(pmd);
+        vma.anonymous() && vma.start <= start && start + u32::from(self.shape.ptes) <= vma.end
+    }
+
+    /// `thp_vma_allowable_order` in a fault (TVA_IN_PF | TVA_ENFORCE_SYSFS).
+    pub(crate) fn thp_vma_allowable(&self, vmf: &Vmf) -> bool {
+        let flags = vmf.vma.flags;
+        let enabled = match self.shape.thp {
+            Thp::Always => !flags.nohugepage,
+            Thp::Madvise => flags.hugepage,
+            Thp::Never => false,
+        };
+        enabled && self.thp_vma_suitable(&vmf.vma, self.pmd_number(vmf.vpn))
+    }
+
+    /// `do_huge_pmd_anonymous_page`. Ok(false) is VM_FAULT_FALLBACK.
+    pub(crate) async fn do_huge_pmd_anonymous_page(
+        &self,
+        cx: &Cx,
+        vmf: Vmf,
+    ) -> Result<bool, Fault> {
+        self.anon_vma_prepare(vmf.mm, vmf.vpn);
+        let Some(pfn) = self.folio_alloc(cx, Site::Huge, self.hpage_order(), true) else {
+            self.hit(Path::ThpFallback);
+            return Ok(false);
+        };
+        if self.refused(cx, Site::Table) {
+            self.folio_put(pfn);
+            return Err(Fault::Oom);
+        }
+        self.hit(Path::ThpFault);
+        let deposit = self.table_alloc();
+        self.ptl_lock(cx, vmf.mm).await;
+        self.map_new_huge(cx, vmf.mm, &vmf.vma, self.pmd_number(vmf.vpn), pfn, deposit);
+        self.ptl_unlock(cx, vmf.mm);
+        Ok(true)
+    }
+
+    /// `map_anon_folio_pmd`: publishes a huge folio and maps it, exclusive; the allocation
+    /// reference becomes the entry's.
+    pub(crate) fn map_new_huge(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        vma: &Vma,
+        pmd: u32,
+        pfn: Pfn,
+        deposit: Table,
+    ) {
+        let mapping = self.anon_mapping(mm, self.pmd_start(pmd), 0);
+        self.frames.set_mapping(pfn, mapping);
+        self.publish(cx, pfn, Birth::Huge(mm, pmd));
+        self.counted(self.frames.entire_map_add(pfn, 1));
+        self.frames.set_exclusive(pfn, true);
+        self.folio_add_lru(cx, pfn);
+        let bits = mkwrite(vma, page_prot(vma));
+        self.set_pmd(mm, pmd, Pmd::Huge { pfn, bits, deposit });
+    }
+
+    /// `do_huge_pmd_wp_page`. False is VM_FAULT_FALLBACK: the PMD was split.
+    pub(crate) async fn do_huge_pmd_wp_page(&self, cx: &Cx, vmf: Vmf) -> bool {
+        let number = self.pmd_number(vmf.vpn);
+        let Pmd::Huge { pfn, bits, deposit } = self.pmd(vmf.mm, number) else { return true };
+        self.ptl_lock(cx, vmf.mm).await;
+        let mut reuse = self.frames.exclusive(pfn);
+        if reuse {
+            self.hit(Path::HugeWpReuse);
+        } else {
+            if !self.folio_trylock(cx, pfn) {
+                self.folio_get(pfn);
+                self.ptl_unlock(cx, vmf.mm);
+                self.folio_lock(cx, pfn).await;
+                self.ptl_lock(cx, vmf.mm).await;
+                self.folio_put(pfn);
+            }
+            if self.frames.refcount(pfn) == 1 {
+                self.hit(Path::HugeWpLast);
+                let head_vpn = self.pmd_start(number);
+                self.folio_move_anon_rmap(vmf.mm, head_vpn, pfn, 0);
+                self.frames.set_exclusive(pfn, true);
+                reuse = true;
+            }
+            self.folio_unlock(cx, pfn);
+        }
+        if reuse && vmf.access == Access::Write {
+            let bits = mkwrite(&vmf.vma, bits);
+            self.set_pmd(vmf.mm, number, Pmd::Huge { pfn, bits, deposit });
+        }
+        self.ptl_unlock(cx, vmf.mm);
+        if !reuse {
+            self.hit(Path::HugeWpSplit);
+            self.split_huge_pmd(cx, vmf.mm, number).await;
+        }
+        reuse
+    }
+
+    /// `__split_huge_pmd`: the huge entry becomes a table of N entries.
+    pub(crate) async fn split_huge_pmd(&self, cx: &Cx, mm: MmId, number: u32) {
+        self.ptl_lock(cx, mm).await;
+        if let Pmd::Huge { pfn, bits, deposit } = self.pmd(mm, number) {
+            self.hit(Path::SplitPmd);
+            self.split_huge_pmd_locked(mm, number, pfn, bits, deposit);
+        }
+        self.ptl_unlock(cx, mm);
+    }
+
+    fn split_huge_pmd_locked(&self, mm: MmId, number: u32, head: Pfn, bits: Bits, table: Table) {
+        let nr = u32::from(self.shape.ptes);
+        // The PMD's reference becomes that of the first PTE.
+        let extra = if self.has(Defect::SplitPmdMiscounts) { nr } else { nr - 1 };
+        self.folio_ref_add(head, i64::from(extra));
+        let exclusive = self.frames.exclusive(head) && !self.has(Defect::SplitPmdLosesExclusive);
+        self.set_pmd(mm, number, Pmd::None);
+        for i in 0..nr {
+            let pfn = Pfn(head.0 + i);
+            if exclusive {
+                self.frames.set_exclusive(pfn, true);
+            }
+            self.counted(self.frames.map_add(pfn, 1));
+            self.set_pte(mm, table, self.pmd_start(number) + i, Pte::Present { pfn, bits });
+        }
+        self.set_pmd(mm, number, Pmd::Table(table));
+        self.folio_remove_rmap_pmd(head);
+    }
+
+    /// `split_huge_page_to_list_to_order` to order 0. The caller holds the lock and `caller_refs`
+    /// references, one of which stays with page 0; `isolated` gives every tail one too and leaves
+    /// them off the LRU (the `list` form). False: -EAGAIN, nothing changed.
+    pub(crate) async fn split_folio(&self, cx: &Cx, head: Pfn, isolated: bool) -> bool {
+        if i64::from(self.frames.mapcount(head)) != self.frames.refcount(head) - 1 {
+            return false;
+        }
+        self.hit(Path::SplitFolio);
+        self.try_to_migrate(cx, head, true).await;
+        let entries = self.rmap_walk(head);
+        let old = self.frames.name(head);
+        let nr = self.frames.nr_pages(head);
+        // Frozen at the caller's reference; each part starts with one of its own, dropped below.
+        self.frames
+            .split(&self.machine, head, 1, 1, |sub| self.name_of(cx, Birth::Split(old, sub)));
+        for walked in entries {
+            let Walked::Pte { mm, table, vpn } = walked else { continue };
+            let Pte::Migration { pfn, .. } = self.pte(table, vpn) else { continue };
+            self.ptl_lock(cx, mm).await;
+            if self.frames.data(pfn) == 0 && !self.has(Defect::SplitKeepsZeroPages) {
+                self.map_unused_to_zeropage(mm, table, vpn);
+            } else {
+                self.remove_migration_pte(mm, table, vpn, pfn);
+            }
+            self.ptl_unlock(cx, mm);
+        }
+        for i in 1..nr {
+            let tail = Pfn(head.0 + i);
+            self.folio_unlock(cx, tail);
+            if !isolated {
+                self.folio_put(tail);
+            }
+        }
+        true
+    }
+
+    /// `try_to_map_unused_to_zeropage`.
+    fn map_unused_to_zeropage(&self, mm: MmId, table: Table, vpn: u32) {
+        self.hit(Path::SplitZeroPage);
+        let read = self.vma_lookup(mm, vpn).is_none_or(|vma| vma.readable());
+        let bits = Bits { read, write: false, dirty: false };
+        self.set_pte(mm, table, vpn, Pte::Present { pfn: ZERO_PFN, bits });
+    }
+
+    /// `split_huge_pages_pid` on one address.
+    pub(crate) async fn split_huge_page_at(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        vpn: u32,
+    ) -> Result<(), program::Errno> {
+        use program::Errno;
+        let head = self.folio_walk(mm, vpn).ok_or(Errno::ENOENT)?;
+        if !self.frames.large(head) {
+            return Err(Errno::EINVAL);
+        }
+        if i64::from(self.frames.mapcount(head)) != self.frames.refcount(head) {
+            self.hit(Path::SplitBusy);
+            return Err(Errno::EAGAIN);
+        }
+        if !self.folio_trylock(cx, head) {
+            return Err(Errno::EBUSY);
+        }
+        self.folio_get(head);
+        let done = self.split_folio(cx, head, false).await;
+        self.folio_unlock(cx, head);
+        self.folio_put(head);
+        if done { Ok(()) } else { Err(Errno::EAGAIN) }
+    }
+
+    /// `folio_walk_start` without the lock: the folio mapped at an address, if any.
+    pub(crate) fn folio_walk(&self, mm: MmId, vpn: u32) -> Option<Pfn> {
+        self.vma_lookup(mm, vpn)?;
+        match self.pmd(mm, self.pmd_number(vpn)) {
+            Pmd::Huge { pfn, .. } => Some(pfn),
+            Pmd::Table(table) => match self.pte(table, vpn) {
+                Pte::Present { pfn, .. } if pfn != ZERO_PFN => Some(self.frames.head(pfn)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}

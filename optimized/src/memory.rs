@@ -1,0 +1,455 @@
+//! Page faults (kernel: `mm/memory.c`).
+
+use program::{Birth, Errno, MmId, Prot, Site};
+
+use crate::coverage::Path;
+use crate::defects::Defect;
+use crate::frame::{Mapping, Pfn, ZERO_PFN};
+use crate::pgtable::{Bits, Pmd, Pte, Table};
+use crate::vma::Vma;
+use crate::world::{Cx, World};
+
+/// VM_FAULT_* that end a fault without success.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    Oom,
+    Sigbus,
+    Sigsegv,
+}
+
+impl Fault {
+    /// What a user access gets.
+    pub fn signal(self) -> Errno {
+        match self {
+            Fault::Oom => Errno::ENOMEM,
+            Fault::Sigbus => Errno::SIGBUS,
+            Fault::Sigsegv => Errno::SIGSEGV,
+        }
+    }
+
+    /// What GUP makes of it (`vm_fault_to_errno`).
+    pub fn errno(self) -> Errno {
+        match self {
+            Fault::Oom => Errno::ENOMEM,
+            Fault::Sigbus | Fault::Sigsegv => Errno::EFAULT,
+        }
+    }
+}
+
+/// FAULT_FLAG_WRITE, FAULT_FLAG_UNSHARE or neither.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Access {
+    Read,
+    Write,
+    Unshare,
+}
+
+/// `struct vm_fault`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vmf {
+    pub mm: MmId,
+    pub vma: Vma,
+    pub vpn: u32,
+    pub access: Access,
+}
+
+impl Vmf {
+    pub fn write(&self) -> bool {
+        self.access == Access::Write
+    }
+}
+
+/// `vma->vm_page_prot` for a page of `vma`: what a fresh entry allows without a write fault.
+pub(crate) fn page_prot(vma: &Vma) -> Bits {
+    let write = vma.flags.shared && !vma.writenotify() && vma.writable();
+    Bits { read: vma.readable(), write, dirty: false }
+}
+
+/// `maybe_mkwrite(pte_mkdirty(mk_pte(...)))`.
+pub(crate) fn mkwrite(vma: &Vma, bits: Bits) -> Bits {
+    Bits { write: bits.write || vma.writable(), dirty: vma.writenotify(), ..bits }
+}
+
+impl World {
+    /// A user access to one page (`do_user_addr_fault` and the retried instruction): returns the
+    /// frame once the entry permits it.
+    pub(crate) async fn user_access(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        vpn: u32,
+        write: bool,
+    ) -> Result<Pfn, Fault> {
+        loop {
+            if let Some(pfn) = self.mmu_translate(mm, vpn, write) {
+                return Ok(pfn);
+            }
+            self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+            let result = self.do_user_addr_fault(cx, mm, vpn, write).await;
+            self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+            result?;
+        }
+    }
+
+    /// What the hardware walk allows.
+    fn mmu_translate(&self, mm: MmId, vpn: u32, write: bool) -> Option<Pfn> {
+        let permits = |bits: Bits| bits.read && (bits.write || !write);
+        match self.pmd(mm, self.pmd_number(vpn)) {
+            Pmd::Huge { pfn, bits, .. } if permits(bits) => Some(Pfn(pfn.0 + self.pte_index(vpn))),
+            Pmd::Table(table) => match self.pte(table, vpn) {
+                Pte::Present { pfn, bits } if permits(bits) => Some(pfn),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    async fn do_user_addr_fault(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        vpn: u32,
+        write: bool,
+    ) -> Result<(), Fault> {
+        let vma = self.vma_lookup(mm, vpn).ok_or(Fault::Sigsegv)?;
+        let allowed = if write { vma.writable() } else { vma.readable() };
+        if !allowed {
+            return Err(Fault::Sigsegv);
+        }
+        let access = if write { Access::Write } else { Access::Read };
+        self.handle_mm_fault(cx, Vmf { mm, vma, vpn, access }).await
+    }
+
+    /// `handle_mm_fault`, `__handle_mm_fault`.
+    pub(crate) async fn handle_mm_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+        let pmd = self.pmd_number(vmf.vpn);
+        match self.pmd(vmf.mm, pmd) {
+            Pmd::None if vmf.write() && self.thp_vma_allowable(&vmf) => {
+                if self.do_huge_pmd_anonymous_page(cx, vmf).await? {
+                    return Ok(());
+                }
+            }
+            Pmd::Huge { bits, .. } => {
+                if vmf.access == Access::Read || bits.write {
+                    return Ok(());
+                }
+                if self.do_huge_pmd_wp_page(cx, vmf).await {
+                    return Ok(());
+                }
+            }
+            Pmd::Migration { pfn, .. } => {
+                self.migration_entry_wait(pfn).await;
+                return Ok(());
+            }
+            Pmd::None | Pmd::Table(_) => {}
+        }
+        self.handle_pte_fault(cx, vmf).await
+    }
+
+    async fn handle_pte_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+        match self.lookup_pte(vmf.mm, vmf.vpn) {
+            Pte::None if vmf.vma.anonymous() => self.do_anonymous_page(cx, vmf).await,
+            Pte::None => self.do_fault(cx, vmf).await,
+            Pte::Migration { pfn, .. } => {
+                self.migration_entry_wait(pfn).await;
+                Ok(())
+            }
+            Pte::Present { pfn, bits } => {
+                if vmf.access == Access::Read || bits.write {
+                    return Ok(());
+                }
+                self.do_wp_page(cx, vmf, pfn, bits).await
+            }
+        }
+    }
+
+    /// `migration_entry_wait`: sleeps until the folio is unlocked, without a reference.
+    pub(crate) async fn migration_entry_wait(&self, pfn: Pfn) {
+        let head = self.frames.head(pfn);
+        self.frames.lock(head).wait(&self.machine, "PG_locked").await;
+    }
+
+    /// `pte_alloc`: the table below the PMD, made if there is none.
+    pub(crate) async fn pte_alloc(&self, cx: &Cx, mm: MmId, vpn: u32) -> Result<Table, Fault> {
+        let pmd = self.pmd_number(vpn);
+        if let Pmd::Table(table) = self.pmd(mm, pmd) {
+            return Ok(table);
+        }
+        if self.refused(cx, Site::Table) {
+            return Err(Fault::Oom);
+        }
+        let table = self.table_alloc();
+        self.ptl_lock(cx, mm).await;
+        self.set_pmd(mm, pmd, Pmd::Table(table));
+        self.ptl_unlock(cx, mm);
+        Ok(table)
+    }
+
+    /// `do_anonymous_page`.
+    async fn do_anonymous_page(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+        let Vmf { mm, vma, vpn, .. } = vmf;
+        let table = self.pte_alloc(cx, mm, vpn).await?;
+        if !vmf.write() {
+            self.hit(Path::AnonZeroPage);
+            self.ptl_lock(cx, mm).await;
+            let bits = page_prot(&vma);
+            self.set_pte(mm, table, vpn, Pte::Present { pfn: ZERO_PFN, bits });
+            self.ptl_unlock(cx, mm);
+            return Ok(());
+        }
+        self.hit(Path::AnonPage);
+        self.anon_vma_prepare(mm, vpn);
+        let pfn = self.folio_alloc(cx, Site::Page, 0, true).ok_or(Fault::Oom)?;
+        self.ptl_lock(cx, mm).await;
+        self.map_new_anon(cx, mm, table, vpn, pfn, mkwrite(&vma, page_prot(&vma)));
+        self.ptl_unlock(cx, mm);
+        Ok(())
+    }
+
+    /// `folio_add_new_anon_rmap` + `folio_add_lru_vma` + `set_pte_at`: publishes a new order-0
+    /// anonymous page; its allocation reference becomes the entry's.
+    pub(crate) fn map_new_anon(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        table: Table,
+        vpn: u32,
+        pfn: Pfn,
+        bits: Bits,
+    ) {
+        let mapping = self.anon_mapping(mm, vpn, 0);
+        self.frames.set_mapping(pfn, mapping);
+        self.publish(cx, pfn, Birth::Anon(mm, vpn));
+        self.counted(self.frames.map_add(pfn, 1));
+        self.frames.set_exclusive(pfn, true);
+        self.folio_add_lru(cx, pfn);
+        self.set_pte(mm, table, vpn, Pte::Present { pfn, bits });
+    }
+
+    /// The anonymous mapping of a folio whose page `sub` is mapped at `vpn` (`__folio_set_anon`).
+    pub(crate) fn anon_mapping(&self, mm: MmId, vpn: u32, sub: u32) -> Mapping {
+        match self.vma_lookup(mm, vpn) {
+            Some(Vma { anon_vma: Some(anon_vma), start, pgoff, .. }) => {
+                Mapping::Anon(anon_vma, pgoff.wrapping_add(vpn - start).wrapping_sub(sub))
+            }
+            _ => Mapping::None,
+        }
+    }
+
+    /// `do_fault`: nothing mapped yet in an object-backed VMA.
+    async fn do_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+        if !vmf.write() {
+            self.do_read_fault(cx, vmf).await
+        } else if vmf.vma.flags.shared {
+            self.do_shared_fault(cx, vmf).await
+        } else {
+            self.do_cow_fault(cx, vmf).await
+        }
+    }
+
+    /// `__do_fault`: preallocates the table, then gets the page-cache folio, locked and referenced.
+    async fn fault_folio(&self, cx: &Cx, vmf: &Vmf) -> Result<(Option<Table>, Pfn), Fault> {
+        let mut prealloc = None;
+        if self.pmd(vmf.mm, self.pmd_number(vmf.vpn)) == Pmd::None {
+            if self.refused(cx, Site::Table) {
+                return Err(Fault::Oom);
+            }
+            prealloc = Some(self.table_alloc());
+        }
+        match self.filemap_fault(cx, &vmf.vma, vmf.vpn).await {
+            Ok(folio) => Ok((prealloc, folio)),
+            Err(fault) => {
+                prealloc.into_iter().for_each(|table| self.table_free(table));
+                Err(fault)
+            }
+        }
+    }
+
+    /// The first half of `finish_fault`: installs the preallocated table, takes the PTL.
+    async fn finish_fault(&self, cx: &Cx, vmf: &Vmf, prealloc: Option<Table>) -> Table {
+        self.ptl_lock(cx, vmf.mm).await;
+        let pmd = self.pmd_number(vmf.vpn);
+        match (self.pmd(vmf.mm, pmd), prealloc) {
+            (Pmd::Table(table), spare) => {
+                spare.into_iter().for_each(|table| self.table_free(table));
+                table
+            }
+            (_, spare) => {
+                let table = spare.unwrap_or_else(|| self.table_alloc());
+                self.set_pmd(vmf.mm, pmd, Pmd::Table(table));
+                table
+            }
+        }
+    }
+
+    /// `do_read_fault` (fault-around is one page: kernel.md 0.3, decision 4).
+    async fn do_read_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+        self.hit(Path::FileRead);
+        let (prealloc, pfn) = self.fault_folio(cx, &vmf).await?;
+        let table = self.finish_fault(cx, &vmf, prealloc).await;
+        self.counted(self.frames.map_add(pfn, 1));
+        self.set_pte(vmf.mm, table, vmf.vpn, Pte::Present { pfn, bits: page_prot(&vmf.vma) });
+        self.ptl_unlock(cx, vmf.mm);
+        self.folio_unlock(cx, pfn);
+        Ok(())
+    }
+
+    /// `do_shared_fault`.
+    async fn do_shared_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+        self.hit(Path::FileShared);
+        let (prealloc, pfn) = self.fault_folio(cx, &vmf).await?;
+        self.frames.set_dirty(pfn);
+        let table = self.finish_fault(cx, &vmf, prealloc).await;
+        let bits = mkwrite(&vmf.vma, page_prot(&vmf.vma));
+        self.counted(self.frames.map_add(pfn, 1));
+        self.set_pte(vmf.mm, table, vmf.vpn, Pte::Present { pfn, bits });
+        self.ptl_unlock(cx, vmf.mm);
+        self.folio_unlock(cx, pfn);
+        Ok(())
+    }
+
+    /// `do_cow_fault`: the new page is allocated before the cache page is read.
+    async fn do_cow_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+        self.hit(Path::FileCow);
+        self.anon_vma_prepare(vmf.mm, vmf.vpn);
+        let new = self.folio_alloc(cx, Site::Page, 0, true).ok_or(Fault::Oom)?;
+        let (prealloc, old) = match self.fault_folio(cx, &vmf).await {
+            Ok(found) => found,
+            Err(fault) => {
+                self.folio_put(new);
+                return Err(fault);
+            }
+        };
+        self.frames.set_data(new, self.frames.data(old));
+        let table = self.finish_fault(cx, &vmf, prealloc).await;
+        let bits = mkwrite(&vmf.vma, page_prot(&vmf.vma));
+        self.map_new_anon(cx, vmf.mm, table, vmf.vpn, new, bits);
+        self.ptl_unlock(cx, vmf.mm);
+        self.folio_unlock(cx, old);
+        self.folio_put(old);
+        Ok(())
+    }
+
+    /// `do_wp_page`: write (or unshare) of a present read-only PTE.
+    async fn do_wp_page(&self, cx: &Cx, vmf: Vmf, pfn: Pfn, bits: Bits) -> Result<(), Fault> {
+        let unshare = vmf.access == Access::Unshare;
+        if vmf.vma.flags.shared {
+            return self.wp_page_shared(cx, vmf, pfn, bits).await;
+        }
+        if pfn == ZERO_PFN {
+            self.hit(Path::WpZeroPage);
+            return self.wp_page_copy(cx, vmf, pfn, bits).await;
+        }
+        let head = self.frames.head(pfn);
+        self.ptl_lock(cx, vmf.mm).await;
+        if self.frames.anon(head)
+            && (self.frames.exclusive(pfn) || self.wp_can_reuse_anon_folio(cx, &vmf, head))
+        {
+            self.hit(if unshare { Path::UnshareReuse } else { Path::WpReuse });
+            self.frames.set_exclusive(pfn, true);
+            if !unshare {
+                self.set_pte_at(&vmf, Pte::Present { pfn, bits: mkwrite(&vmf.vma, bits) });
+            }
+            self.ptl_unlock(cx, vmf.mm);
+            return Ok(());
+        }
+        self.ptl_unlock(cx, vmf.mm);
+        self.hit(match (unshare, self.frames.large(head)) {
+            (true, _) => Path::UnshareCopy,
+            (false, false) => Path::WpCopy,
+            (false, true) => Path::WpCopyLarge,
+        });
+        self.folio_get(head);
+        self.wp_page_copy(cx, vmf, pfn, bits).await
+    }
+
+    /// `wp_can_reuse_anon_folio`.
+    fn wp_can_reuse_anon_folio(&self, cx: &Cx, vmf: &Vmf, head: Pfn) -> bool {
+        if self.frames.large(head) {
+            return false;
+        }
+        if self.has(Defect::ReuseByMapcount) {
+            return self.frames.mapcount(head) == 1;
+        }
+        if self.frames.refcount(head) > 3 {
+            return false;
+        }
+        if !self.frames.lru(head) {
+            self.lru_add_drain(cx.cpu);
+        }
+        if self.frames.refcount(head) > 1 || !self.folio_trylock(cx, head) {
+            return false;
+        }
+        self.folio_move_anon_rmap(vmf.mm, vmf.vpn, head, 0);
+        self.folio_unlock(cx, head);
+        true
+    }
+
+    /// `folio_move_anon_rmap`: the folio now belongs to this VMA's anon_vma.
+    pub(crate) fn folio_move_anon_rmap(&self, mm: MmId, vpn: u32, head: Pfn, sub: u32) {
+        let mapping = self.anon_mapping(mm, vpn, sub);
+        self.frames.set_mapping(head, mapping);
+    }
+
+    /// `wp_page_shared`: page_mkwrite of a regular file (shmem entries are never read-only here).
+    async fn wp_page_shared(&self, cx: &Cx, vmf: Vmf, pfn: Pfn, bits: Bits) -> Result<(), Fault> {
+        self.hit(Path::WpShared);
+        let head = self.frames.head(pfn);
+        self.folio_get(head);
+        self.folio_lock(cx, head).await;
+        self.frames.set_dirty(head);
+        self.ptl_lock(cx, vmf.mm).await;
+        self.set_pte_at(&vmf, Pte::Present { pfn, bits: mkwrite(&vmf.vma, bits) });
+        self.ptl_unlock(cx, vmf.mm);
+        self.folio_unlock(cx, head);
+        self.folio_put(head);
+        Ok(())
+    }
+
+    /// `wp_page_copy`. For anything but the zero page the caller got a reference on the old folio.
+    async fn wp_page_copy(&self, cx: &Cx, vmf: Vmf, old: Pfn, bits: Bits) -> Result<(), Fault> {
+        let Vmf { mm, vma, vpn, .. } = vmf;
+        self.anon_vma_prepare(mm, vpn);
+        let Some(new) = self.folio_alloc(cx, Site::Page, 0, true) else {
+            if old != ZERO_PFN {
+                self.folio_put(self.frames.head(old));
+            }
+            return Err(Fault::Oom);
+        };
+        if !self.has(Defect::CowForgetsCopy) {
+            self.frames.set_data(new, self.frames.data(old));
+        }
+        self.ptl_lock(cx, mm).await;
+        let bits = match vmf.access {
+            Access::Unshare => bits.wrprotect(),
+            _ => mkwrite(&vma, bits),
+        };
+        if let Pmd::Table(table) = self.pmd(mm, self.pmd_number(vpn)) {
+            // ptep_clear_flush, then the new mapping, then the old one's rmap (kernel order).
+            self.set_pte(mm, table, vpn, Pte::None);
+            self.map_new_anon(cx, mm, table, vpn, new, bits);
+        }
+        if old != ZERO_PFN {
+            self.folio_remove_rmap_pte(old);
+        }
+        self.ptl_unlock(cx, mm);
+        if old != ZERO_PFN {
+            let head = self.frames.head(old);
+            self.folio_put(head); // the mapping's
+            self.folio_put(head); // do_wp_page's
+        }
+        Ok(())
+    }
+
+    /// `set_pte_at` at the faulting address.
+    fn set_pte_at(&self, vmf: &Vmf, pte: Pte) {
+        if let Pmd::Table(table) = self.pmd(vmf.mm, self.pmd_number(vmf.vpn)) {
+            self.set_pte(vmf.mm, table, vmf.vpn, pte);
+        }
+    }
+
+    /// Whether GUP may read or write through a VMA at all (`check_vma_flags`).
+    pub(crate) fn check_vma_flags(vma: &Vma, write: bool) -> bool {
+        if write { vma.flags.prot == Prot::ReadWrite } else { vma.readable() }
+    }
+}

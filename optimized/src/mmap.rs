@@ -1,0 +1,148 @@
+//! mmap, munmap, zap, exit (kernel: `mm/mmap.c`, `mm/vma.c`, `mm/memory.c`).
+
+use program::{Backing, MmId, ObjectId, Prot, Span, VmaFlags};
+
+use crate::coverage::Path;
+use crate::defects::Defect;
+use crate::frame::ZERO_PFN;
+use crate::pgtable::{Pmd, Pte, Table};
+use crate::vma::Vma;
+use crate::world::{Cx, World};
+
+impl World {
+    /// `do_mmap`: a new VMA at a fresh place. `area` names the shmem object of a shared anonymous one.
+    pub(crate) async fn do_mmap(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        span: Span,
+        backing: Backing,
+        prot: Prot,
+        area: u8,
+    ) {
+        let (object, pgoff, shared) = match backing {
+            Backing::AnonPrivate => (None, span.start, false),
+            Backing::AnonShared => (Some(ObjectId::Shmem(area)), 0, true),
+            Backing::FilePrivate { file, pgoff } => {
+                (Some(ObjectId::File(file)), u32::from(pgoff), false)
+            }
+            Backing::FileShared { file, pgoff } => {
+                (Some(ObjectId::File(file)), u32::from(pgoff), true)
+            }
+        };
+        let flags =
+            VmaFlags { prot, shared, dontfork: false, hugepage: false, nohugepage: false, object };
+        let Span { start, end } = span;
+        self.mmap_write_lock(cx, mm).await;
+        self.vma_link(mm, Vma { start, end, flags, pgoff, anon_vma: None });
+        self.mmap_write_unlock(cx, mm);
+    }
+
+    /// `munmap`.
+    pub(crate) async fn munmap(&self, cx: &Cx, mm: MmId, span: Span) {
+        self.mmap_write_lock(cx, mm).await;
+        self.do_vmi_munmap(cx, mm, span).await;
+        self.mmap_write_unlock(cx, mm);
+        self.evict_dead_shmem(cx).await;
+    }
+
+    /// `do_vmi_munmap`: under mmap_lock for write.
+    pub(crate) async fn do_vmi_munmap(&self, cx: &Cx, mm: MmId, span: Span) {
+        if self.find_vma(mm, span.start).is_none_or(|vma| vma.start >= span.end) {
+            return;
+        }
+        self.split_vma(cx, mm, span.start).await;
+        self.split_vma(cx, mm, span.end).await;
+        // vms_clear_ptes
+        self.lru_add_drain(cx.cpu);
+        while let Some(vma) = self.find_vma(mm, span.start).filter(|vma| vma.start < span.end) {
+            self.unmap_page_range(cx, mm, vma.span()).await;
+            self.vma_unlink(mm, vma.start);
+        }
+        self.free_pgtables(mm, span);
+    }
+
+    /// `free_pgtables`: tables of PMDs that the range touches and that no VMA needs any more.
+    fn free_pgtables(&self, mm: MmId, span: Span) {
+        for pmd in self.pmd_number(span.start)..=self.pmd_number(span.end - 1) {
+            let Pmd::Table(table) = self.pmd(mm, pmd) else { continue };
+            let (start, end) = (self.pmd_start(pmd), self.pmd_start(pmd + 1));
+            if self.find_vma(mm, start).is_none_or(|vma| vma.start >= end) {
+                self.set_pmd(mm, pmd, Pmd::None);
+                self.table_free(table);
+            }
+        }
+    }
+
+    /// `unmap_page_range` with its mmu_gather: zaps every entry of the range.
+    pub(crate) async fn unmap_page_range(&self, cx: &Cx, mm: MmId, span: Span) {
+        let mut vpn = span.start;
+        while vpn < span.end {
+            let pmd = self.pmd_number(vpn);
+            let (start, next) = (self.pmd_start(pmd), self.pmd_start(pmd + 1));
+            let end = next.min(span.end);
+            if let Pmd::Huge { .. } = self.pmd(mm, pmd) {
+                let whole = (vpn == start && end == next) || self.has(Defect::ZapWholeHuge);
+                if whole {
+                    self.zap_huge_pmd(cx, mm, pmd).await;
+                } else {
+                    self.split_huge_pmd(cx, mm, pmd).await;
+                }
+            }
+            if let Pmd::Table(table) = self.pmd(mm, pmd) {
+                self.zap_pte_range(cx, mm, table, Span { start: vpn, end }).await;
+            }
+            vpn = end;
+        }
+    }
+
+    async fn zap_huge_pmd(&self, cx: &Cx, mm: MmId, pmd: u32) {
+        self.hit(Path::ZapHuge);
+        self.ptl_lock(cx, mm).await;
+        if let Pmd::Huge { pfn, deposit, .. } = self.pmd(mm, pmd) {
+            self.set_pmd(mm, pmd, Pmd::None);
+            self.table_free(deposit);
+            self.folio_remove_rmap_pmd(pfn);
+            self.folio_put(pfn);
+        }
+        self.ptl_unlock(cx, mm);
+    }
+
+    async fn zap_pte_range(&self, cx: &Cx, mm: MmId, table: Table, span: Span) {
+        self.ptl_lock(cx, mm).await;
+        for vpn in span.start..span.end {
+            match self.pte(table, vpn) {
+                Pte::None => {}
+                Pte::Migration { .. } => self.set_pte(mm, table, vpn, Pte::None),
+                Pte::Present { pfn, bits } => {
+                    self.hit(Path::ZapPte);
+                    self.set_pte(mm, table, vpn, Pte::None);
+                    if pfn == ZERO_PFN {
+                        continue;
+                    }
+                    let head = self.frames.head(pfn);
+                    if bits.dirty {
+                        self.frames.set_dirty(head);
+                    }
+                    self.folio_remove_rmap_pte(pfn);
+                    self.folio_put(head);
+                }
+            }
+        }
+        self.ptl_unlock(cx, mm);
+    }
+
+    /// `exit_mmap`.
+    pub(crate) async fn exit_mmap(&self, cx: &Cx, mm: MmId) {
+        self.mmap_write_lock(cx, mm).await;
+        self.lru_add_drain(cx.cpu);
+        while let Some(vma) = self.find_vma(mm, 0) {
+            self.unmap_page_range(cx, mm, vma.span()).await;
+            self.vma_unlink(mm, vma.start);
+            self.free_pgtables(mm, vma.span());
+        }
+        self.mmap_write_unlock(cx, mm);
+        self.mm_dead(mm);
+        self.evict_dead_shmem(cx).await;
+    }
+}

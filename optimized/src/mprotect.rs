@@ -1,0 +1,107 @@
+//! mprotect (kernel: `mm/mprotect.c`, `change_huge_pmd`).
+
+use program::{Errno, MmId, Prot, Span, VmaFlags};
+
+use crate::coverage::Path;
+use crate::defects::Defect;
+use crate::frame::{Pfn, ZERO_PFN};
+use crate::memory::page_prot;
+use crate::pgtable::{Bits, Pmd, Pte, Table};
+use crate::vma::Vma;
+use crate::world::{Cx, World};
+
+impl World {
+    /// `do_mprotect_pkey`.
+    pub(crate) async fn do_mprotect(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        span: Span,
+        prot: Prot,
+    ) -> Result<(), Errno> {
+        self.mmap_write_lock(cx, mm).await;
+        let mut vpn = span.start;
+        while vpn < span.end {
+            let Some(vma) = self.vma_lookup(mm, vpn) else { break };
+            let piece = Span { start: vpn, end: vma.end.min(span.end) };
+            self.mprotect_fixup(cx, mm, &vma, piece, prot).await;
+            vpn = piece.end;
+        }
+        self.mmap_write_unlock(cx, mm);
+        if vpn < span.end { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    async fn mprotect_fixup(&self, cx: &Cx, mm: MmId, vma: &Vma, piece: Span, prot: Prot) {
+        if vma.flags.prot == prot {
+            return;
+        }
+        let flags = VmaFlags { prot, ..vma.flags };
+        self.vma_modify(cx, mm, piece, flags).await;
+        let changed = Vma { flags, ..*vma };
+        self.change_protection(cx, mm, &changed, piece).await;
+    }
+
+    async fn change_protection(&self, cx: &Cx, mm: MmId, vma: &Vma, span: Span) {
+        let mut vpn = span.start;
+        while vpn < span.end {
+            let pmd = self.pmd_number(vpn);
+            let (start, next) = (self.pmd_start(pmd), self.pmd_start(pmd + 1));
+            let end = next.min(span.end);
+            if let Pmd::Huge { .. } = self.pmd(mm, pmd) {
+                if vpn == start && end == next {
+                    self.change_huge_pmd(cx, mm, vma, pmd).await;
+                } else {
+                    self.split_huge_pmd(cx, mm, pmd).await;
+                }
+            }
+            if let Pmd::Table(table) = self.pmd(mm, pmd) {
+                self.change_pte_range(cx, mm, vma, table, Span { start: vpn, end }).await;
+            }
+            vpn = end;
+        }
+    }
+
+    async fn change_pte_range(&self, cx: &Cx, mm: MmId, vma: &Vma, table: Table, span: Span) {
+        self.ptl_lock(cx, mm).await;
+        for vpn in span.start..span.end {
+            let Pte::Present { pfn, bits } = self.pte(table, vpn) else { continue };
+            let mut new = Bits { dirty: bits.dirty, ..page_prot(vma) };
+            if !new.write && self.can_change_pte_writable(vma, pfn, bits) {
+                self.hit(Path::ProtUpgrade);
+                new.write = true;
+            }
+            if self.has(Defect::MprotectLosesExclusive) && pfn != ZERO_PFN {
+                self.frames.set_exclusive(pfn, false);
+            }
+            self.set_pte(mm, table, vpn, Pte::Present { pfn, bits: new });
+        }
+        self.ptl_unlock(cx, mm);
+    }
+
+    /// `can_change_pte_writable`.
+    fn can_change_pte_writable(&self, vma: &Vma, pfn: Pfn, old: Bits) -> bool {
+        if !vma.writable() {
+            return false;
+        }
+        if vma.flags.shared {
+            return old.dirty;
+        }
+        pfn != ZERO_PFN
+            && self.frames.anon(self.frames.head(pfn))
+            && (self.frames.exclusive(pfn) || self.has(Defect::UpgradeIgnoresExclusive))
+    }
+
+    /// `change_huge_pmd`.
+    async fn change_huge_pmd(&self, cx: &Cx, mm: MmId, vma: &Vma, number: u32) {
+        self.ptl_lock(cx, mm).await;
+        if let Pmd::Huge { pfn, bits, deposit } = self.pmd(mm, number) {
+            let mut new = page_prot(vma);
+            if self.can_change_pte_writable(vma, pfn, bits) {
+                self.hit(Path::ProtUpgradeHuge);
+                new.write = true;
+            }
+            self.set_pmd(mm, number, Pmd::Huge { pfn, bits: new, deposit });
+        }
+        self.ptl_unlock(cx, mm);
+    }
+}

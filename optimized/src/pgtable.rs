@@ -1,0 +1,172 @@
+//! Two-level page tables: PMDs per mm, tables of PTEs in one arena.
+
+use std::cell::RefCell;
+
+use program::{EntryView, MmId, PageRef, digest};
+
+use crate::frame::{Pfn, ZERO_PFN};
+use crate::world::World;
+
+/// Permission and dirty bits of a present entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Bits {
+    /// Not PROT_NONE.
+    pub read: bool,
+    pub write: bool,
+    /// Kept in shared mappings of regular files only (kernel.md 0.3, decision 9).
+    pub dirty: bool,
+}
+
+impl Bits {
+    pub fn wrprotect(self) -> Bits {
+        Bits { write: false, ..self }
+    }
+}
+
+/// Kinds of migration entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Migration {
+    Writable,
+    ReadableExclusive,
+    Readable,
+}
+
+/// A page table entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pte {
+    None,
+    Present { pfn: Pfn, bits: Bits },
+    Migration { pfn: Pfn, kind: Migration, dirty: bool },
+}
+
+/// Index of a table in the arena.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Table(u32);
+
+/// A page middle directory entry. A huge one carries its deposited table
+/// (`pgtable_trans_huge_deposit`), so that splitting it never allocates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pmd {
+    None,
+    Table(Table),
+    Huge { pfn: Pfn, bits: Bits, deposit: Table },
+    Migration { pfn: Pfn, kind: Migration, deposit: Table },
+}
+
+/// All tables.
+#[derive(Default)]
+pub(crate) struct Tables {
+    ptes: RefCell<Vec<Pte>>,
+    free: RefCell<Vec<Table>>,
+}
+
+impl Tables {
+    pub fn reset(&mut self) {
+        self.ptes.get_mut().clear();
+        self.free.get_mut().clear();
+    }
+}
+
+impl World {
+    /// `pte_alloc_one`, without injection: an empty table.
+    pub(crate) fn table_alloc(&self) -> Table {
+        if let Some(table) = self.tables.free.borrow_mut().pop() {
+            return table;
+        }
+        let mut ptes = self.tables.ptes.borrow_mut();
+        let nr = usize::from(self.shape.ptes);
+        let table = Table((ptes.len() / nr) as u32);
+        let len = ptes.len() + nr;
+        ptes.resize(len, Pte::None);
+        table
+    }
+
+    /// `pte_free`: the table is empty.
+    pub(crate) fn table_free(&self, table: Table) {
+        self.tables.free.borrow_mut().push(table);
+    }
+
+    #[inline]
+    pub(crate) fn pmd_number(&self, vpn: u32) -> u32 {
+        vpn >> self.hpage_order()
+    }
+
+    /// Index of the page in its table.
+    #[inline]
+    pub(crate) fn pte_index(&self, vpn: u32) -> u32 {
+        vpn & (u32::from(self.shape.ptes) - 1)
+    }
+
+    /// First page of a PMD.
+    #[inline]
+    pub(crate) fn pmd_start(&self, pmd: u32) -> u32 {
+        pmd << self.hpage_order()
+    }
+
+    #[inline]
+    pub(crate) fn pmd(&self, mm: MmId, pmd: u32) -> Pmd {
+        let pmds = self.mm(mm).pmds.borrow();
+        pmds.get(pmd as usize).copied().unwrap_or(Pmd::None)
+    }
+
+    pub(crate) fn set_pmd(&self, mm: MmId, pmd: u32, new: Pmd) {
+        let old = {
+            let mut pmds = self.mm(mm).pmds.borrow_mut();
+            if pmds.len() <= pmd as usize {
+                pmds.resize(pmd as usize + 1, Pmd::None);
+            }
+            std::mem::replace(&mut pmds[pmd as usize], new)
+        };
+        self.frames.sub(self.pmd_term(mm, pmd, old));
+        self.frames.add(self.pmd_term(mm, pmd, new));
+    }
+
+    fn pmd_term(&self, mm: MmId, pmd: u32, value: Pmd) -> u64 {
+        match value {
+            Pmd::Table(_) => digest::table(mm, pmd),
+            Pmd::Huge { pfn, bits, .. } => digest::huge(mm, pmd, self.entry_view(pfn, bits)),
+            Pmd::None | Pmd::Migration { .. } => 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn pte(&self, table: Table, vpn: u32) -> Pte {
+        let at = (table.0 << self.hpage_order()) + self.pte_index(vpn);
+        self.tables.ptes.borrow()[at as usize]
+    }
+
+    #[inline]
+    pub(crate) fn set_pte(&self, mm: MmId, table: Table, vpn: u32, new: Pte) {
+        let at = (table.0 << self.hpage_order()) + self.pte_index(vpn);
+        let old = std::mem::replace(&mut self.tables.ptes.borrow_mut()[at as usize], new);
+        if let Pte::Present { pfn, bits } = old {
+            self.frames.sub(digest::entry(mm, vpn, self.entry_view(pfn, bits)));
+        }
+        if let Pte::Present { pfn, bits } = new {
+            self.frames.add(digest::entry(mm, vpn, self.entry_view(pfn, bits)));
+        }
+    }
+
+    /// The PTE that translates the page, through its table; none if there is no table.
+    pub(crate) fn lookup_pte(&self, mm: MmId, vpn: u32) -> Pte {
+        match self.pmd(mm, self.pmd_number(vpn)) {
+            Pmd::Table(table) => self.pte(table, vpn),
+            _ => Pte::None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn page_ref(&self, pfn: Pfn) -> PageRef {
+        if pfn == ZERO_PFN {
+            return PageRef::Zero;
+        }
+        let head = self.frames.head(pfn);
+        PageRef::Of(self.frames.name(head), pfn.0 - head.0)
+    }
+
+    #[inline]
+    pub(crate) fn entry_view(&self, pfn: Pfn, bits: Bits) -> EntryView {
+        let Bits { read, write, dirty } = bits;
+        EntryView { page: self.page_ref(pfn), read, write, dirty }
+    }
+}

@@ -1,0 +1,68 @@
+//! Per-CPU lru_add batches (kernel: `mm/swap.c`).
+
+use program::digest;
+
+use crate::coverage::Path;
+use crate::defects::Defect;
+use crate::frame::Pfn;
+use crate::world::{Cx, World};
+
+impl World {
+    /// `folio_add_lru`: into this CPU's batch, with a reference.
+    pub(crate) fn folio_add_lru(&self, cx: &Cx, head: Pfn) {
+        self.folio_get(head);
+        let (len, large) = {
+            let mut batch = self.batches[usize::from(cx.cpu)].borrow_mut();
+            batch.push(head);
+            self.frames.add(digest::batch(self.frames.name(head), cx.cpu));
+            (batch.len(), self.frames.large(head))
+        };
+        // folio_batch_add: flushed when the last slot fills, by a large folio, or when disabled.
+        if large || len >= usize::from(self.shape.batch) || self.lru_disabled.get() {
+            self.hit(if large { Path::BatchFlushLarge } else { Path::BatchFlushFull });
+            self.folio_batch_move_lru(cx.cpu);
+        }
+    }
+
+    /// `lru_add_drain`, on the CPU given.
+    pub(crate) fn lru_add_drain(&self, cpu: u8) {
+        if !self.batches[usize::from(cpu)].borrow().is_empty() {
+            self.folio_batch_move_lru(cpu);
+        }
+    }
+
+    fn folio_batch_move_lru(&self, cpu: u8) {
+        loop {
+            let Some(head) = self.batches[usize::from(cpu)].borrow_mut().pop() else { return };
+            self.frames.sub(digest::batch(self.frames.name(head), cpu));
+            self.frames.set_lru(head, true);
+            if self.has(Defect::BatchPutTwice) && self.frames.refcount(head) > 1 {
+                self.folio_put(head);
+            }
+            if !self.has(Defect::BatchPutForgotten) {
+                self.folio_put(head);
+            }
+        }
+    }
+
+    /// `lru_add_drain_all`.
+    pub(crate) fn lru_add_drain_all(&self) {
+        (0..self.shape.cpus).for_each(|cpu| self.lru_add_drain(cpu));
+    }
+
+    /// `folio_isolate_lru`: takes the folio off the LRU, with a reference.
+    pub(crate) fn folio_isolate_lru(&self, head: Pfn) -> bool {
+        if !self.frames.lru(head) {
+            return false;
+        }
+        self.folio_get(head);
+        self.frames.set_lru(head, false);
+        true
+    }
+
+    /// `folio_putback_lru`.
+    pub(crate) fn folio_putback_lru(&self, cx: &Cx, head: Pfn) {
+        self.folio_add_lru(cx, head);
+        self.folio_put(head);
+    }
+}

@@ -1,0 +1,574 @@
+//! The whole kernel state, the step dispatcher, and the conduct that mm code must keep.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use machine::{Machine, RwSem, SeqCount, SpinLock, Task, run_alone};
+use program::{
+    Birth, Call, Errno, Fail, Foll, Form, HandleId, LockId, MmId, Model, ObjectId, Op, Outcome,
+    Place, Ret, Shape, Snapshot, Span, Step, TaskId, digest, written,
+};
+
+use crate::coverage::Path;
+use crate::defects::{Defect, Defects};
+use crate::frame::{Frames, Pfn};
+use crate::gup::GupFlags;
+use crate::page_alloc::Zones;
+use crate::pgtable::{Pmd, Tables};
+use crate::vma::Vma;
+
+/// Most address spaces in one program.
+const MMS: usize = 256;
+
+/// A rule that mm code broke.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Conduct {
+    /// A folio was freed with PG_locked set.
+    FreeLocked,
+    /// A folio was freed while mapped.
+    FreeMapped,
+    /// A reference was taken on a free folio.
+    UseAfterFree,
+    /// This counter would have gone below zero.
+    Underflow(&'static str),
+    /// A rule of the machine.
+    Machine(machine::Conduct),
+}
+
+impl Conduct {
+    /// A stable class name, letters and dashes only.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Conduct::FreeLocked => "free-of-locked-folio",
+            Conduct::FreeMapped => "free-of-mapped-folio",
+            Conduct::UseAfterFree => "use-after-free",
+            Conduct::Underflow(_) => "counter-underflow",
+            Conduct::Machine(conduct) => conduct.class(),
+        }
+    }
+}
+
+impl fmt::Display for Conduct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Conduct::FreeLocked => f.write_str("folio freed while locked"),
+            Conduct::FreeMapped => f.write_str("folio freed while mapped"),
+            Conduct::UseAfterFree => f.write_str("reference taken on a free folio"),
+            Conduct::Underflow(counter) => write!(f, "{counter} below zero"),
+            Conduct::Machine(conduct) => conduct.fmt(f),
+        }
+    }
+}
+
+/// `struct mm_struct`.
+#[derive(Default)]
+pub(crate) struct Mm {
+    pub alive: Cell<bool>,
+    pub has_pinned: Cell<bool>,
+    pub vmas: RefCell<Vec<Vma>>,
+    pub pmds: RefCell<Vec<Pmd>>,
+    pub mmap_lock: RwSem,
+    /// One for all tables, as without SPLIT_PTLOCK_CPUS.
+    pub page_table_lock: SpinLock,
+    pub write_protect_seq: SeqCount,
+}
+
+/// The circumstances of the step being run.
+pub(crate) struct Cx {
+    pub number: usize,
+    pub cpu: u8,
+    pub task: Task,
+    pub place: Place,
+    pub fail: Option<Fail>,
+    /// Attempts so far at the site of `fail`.
+    pub attempt: Cell<u32>,
+}
+
+/// What a handle holds.
+#[derive(Default)]
+pub(crate) struct Handle {
+    pub pages: Vec<Pfn>,
+    pub foll: Option<Foll>,
+}
+
+/// The near-kernel MM: counters, page tables, locks.
+pub struct World {
+    pub(crate) machine: Machine,
+    pub(crate) shape: Shape,
+    pub(crate) frames: Frames,
+    pub(crate) zones: Zones,
+    pub(crate) tables: Tables,
+    pub(crate) anon_vmas: RefCell<Vec<Option<u32>>>,
+    pub(crate) cache: RefCell<Vec<(ObjectId, u32, Pfn)>>,
+    pub(crate) batches: Vec<RefCell<Vec<Pfn>>>,
+    pub(crate) lru_disabled: Cell<bool>,
+    pub(crate) zero_refs: Cell<i64>,
+    pub(crate) births: RefCell<Vec<Birth>>,
+    mms: Vec<Mm>,
+    mms_used: Cell<usize>,
+    pub(crate) handles: Vec<Handle>,
+    pub(crate) locks: Vec<Option<(Pfn, Task)>>,
+    defects: Defects,
+    conduct: Cell<Option<Conduct>>,
+    hits: Vec<Cell<u64>>,
+    path: Cell<Option<Path>>,
+}
+
+impl Default for World {
+    fn default() -> World {
+        World::new()
+    }
+}
+
+impl World {
+    /// A machine of the default shape.
+    pub fn new() -> World {
+        let mut world = World {
+            machine: Machine::default(),
+            shape: Shape::default(),
+            frames: Frames::new(),
+            zones: Zones::default(),
+            tables: Tables::default(),
+            anon_vmas: RefCell::default(),
+            cache: RefCell::default(),
+            batches: (0..8).map(|_| RefCell::default()).collect(),
+            lru_disabled: Cell::new(false),
+            zero_refs: Cell::new(0),
+            births: RefCell::default(),
+            mms: (0..MMS).map(|_| Mm::default()).collect(),
+            mms_used: Cell::new(0),
+            handles: (0..256).map(|_| Handle::default()).collect(),
+            locks: vec![None; 256],
+            defects: Defects::NONE,
+            conduct: Cell::new(None),
+            hits: Path::ALL.iter().map(|_| Cell::new(0)).collect(),
+            path: Cell::new(None),
+        };
+        world.reset(&Shape::default());
+        world
+    }
+
+    /// Switches defects on; they stay on across [`Model::reset`].
+    pub fn set_defects(&mut self, defects: Defects) {
+        self.defects = defects;
+    }
+
+    /// Hits of each path, indexed by `Path as usize`, since [`World::clear_hits`].
+    pub fn hits(&self) -> Vec<u64> {
+        self.hits.iter().map(Cell::get).collect()
+    }
+
+    /// Sets all hits to 0.
+    pub fn clear_hits(&mut self) {
+        self.hits.iter().for_each(|hits| hits.set(0));
+    }
+
+    /// The last path taken in the step just run.
+    pub fn path(&self) -> Option<Path> {
+        self.path.get()
+    }
+
+    /// The first rule broken in the step just run.
+    pub fn conduct(&self) -> Option<Conduct> {
+        self.conduct.get().or(self.machine.conduct().map(Conduct::Machine))
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, defect: Defect) -> bool {
+        self.defects.contains(defect)
+    }
+
+    #[inline]
+    pub(crate) fn hit(&self, path: Path) {
+        let hits = &self.hits[path as usize];
+        hits.set(hits.get() + 1);
+        self.path.set(Some(path));
+    }
+
+    #[cold]
+    pub(crate) fn report(&self, conduct: Conduct) {
+        if self.conduct.get().is_none() {
+            self.conduct.set(Some(conduct));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn mm(&self, mm: MmId) -> &Mm {
+        &self.mms[usize::from(mm.0)]
+    }
+
+    /// Every mm that exists, in order.
+    pub(crate) fn live_mms(&self) -> impl Iterator<Item = MmId> + '_ {
+        (0..self.mms_used.get() as u8).map(MmId).filter(|&mm| self.mm(mm).alive.get())
+    }
+
+    pub(crate) fn mm_alive(&self, mm: MmId) {
+        self.mm(mm).alive.set(true);
+        self.mms_used.set(self.mms_used.get().max(usize::from(mm.0) + 1));
+        self.frames.add(digest::mm(mm));
+    }
+
+    pub(crate) fn mm_dead(&self, mm: MmId) {
+        self.mm(mm).alive.set(false);
+        self.frames.sub(digest::mm(mm));
+        if self.mm(mm).has_pinned.replace(false) {
+            self.frames.sub(digest::has_pinned(mm));
+        }
+    }
+
+    /// `mm_set_has_pinned_flag`.
+    fn mm_set_has_pinned(&self, mm: MmId) {
+        if !self.mm(mm).has_pinned.replace(true) {
+            self.frames.add(digest::has_pinned(mm));
+        }
+    }
+
+    pub(crate) async fn mmap_write_lock(&self, cx: &Cx, mm: MmId) {
+        self.mm(mm).mmap_lock.write(&self.machine, cx.task, "mmap_lock").await;
+    }
+
+    pub(crate) fn mmap_write_unlock(&self, cx: &Cx, mm: MmId) {
+        self.mm(mm).mmap_lock.write_unlock(&self.machine, cx.task, "mmap_lock");
+    }
+
+    #[inline]
+    pub(crate) async fn ptl_lock(&self, cx: &Cx, mm: MmId) {
+        self.mm(mm).page_table_lock.lock(&self.machine, cx.task, "PTL").await;
+    }
+
+    #[inline]
+    pub(crate) fn ptl_unlock(&self, cx: &Cx, mm: MmId) {
+        self.mm(mm).page_table_lock.unlock(&self.machine, cx.task, "PTL");
+    }
+
+    /// Heads of all allocated folios, by pfn.
+    pub(crate) fn folios(&self) -> impl Iterator<Item = Pfn> + '_ {
+        let published = |pfn: &Pfn| {
+            self.frames.head(*pfn) == *pfn && self.frames.name(*pfn) != program::Name(0)
+        };
+        (0..self.zones.end()).map(Pfn).filter(published)
+    }
+
+    fn context(&self, number: usize, step: &Step) -> Cx {
+        Cx {
+            number,
+            cpu: step.cpu,
+            task: Task(step.cpu),
+            place: step.place,
+            fail: step.fail,
+            attempt: Cell::new(0),
+        }
+    }
+
+    /// Runs an operation alone on the machine, with the accounting of its conduct.
+    fn alone<T: Default>(&self, operation: impl Future<Output = T>) -> T {
+        self.machine.begin();
+        self.conduct.set(None);
+        self.path.set(None);
+        self.births.borrow_mut().clear();
+        match run_alone(operation) {
+            Some(value) => {
+                self.machine.end();
+                value
+            }
+            None => {
+                let lock = self.machine.waiting();
+                self.machine.report(machine::Conduct::Blocked(lock));
+                T::default()
+            }
+        }
+    }
+}
+
+impl Model for World {
+    fn reset(&mut self, shape: &Shape) {
+        self.reset_memory(shape);
+        self.tables.reset();
+        self.anon_vmas.get_mut().clear();
+        self.cache.get_mut().clear();
+        self.batches.iter_mut().for_each(|batch| batch.get_mut().clear());
+        self.lru_disabled.set(false);
+        self.zero_refs.set(0);
+        for mm in &mut self.mms[..self.mms_used.get()] {
+            mm.alive.set(false);
+            mm.has_pinned.set(false);
+            mm.vmas.get_mut().clear();
+            mm.pmds.get_mut().clear();
+            mm.mmap_lock.reset();
+            mm.page_table_lock = SpinLock::default();
+            mm.write_protect_seq = SeqCount::default();
+        }
+        self.mms_used.set(0);
+        self.handles.iter_mut().filter(|h| h.foll.is_some()).for_each(|h| {
+            h.pages.clear();
+            h.foll = None;
+        });
+        self.locks.fill(None);
+        self.mm_alive(MmId(0));
+    }
+
+    fn step(&mut self, call: Call<'_>, out: &mut Outcome) {
+        let cx = self.context(call.number, call.step);
+        out.ret = match call.step.op {
+            Op::Gup { mm, range, handle, entry, foll, write } => {
+                let mut got = std::mem::take(&mut self.handles[usize::from(handle.0)]);
+                let span = call.layout.span(range);
+                let flags = GupFlags { write, foll: Some(foll) };
+                let gup = self.alone(self.op_gup(&cx, mm, span, entry, flags, &mut got.pages));
+                if !got.pages.is_empty() {
+                    got.foll = Some(foll);
+                    self.handle_terms(handle, &got.pages, true);
+                }
+                self.handles[usize::from(handle.0)] = got;
+                gup
+            }
+            Op::Put { handle } => {
+                let held = self.take_handle(handle);
+                let pages: Vec<_> = held.pages.iter().copied().map(Some).collect();
+                self.alone(self.op_unpin(&cx, &pages, Foll::Get, Form::Pages, false))
+            }
+            Op::Unpin { handle, also, form, dirty, hole } => {
+                let mut pages: Vec<_> =
+                    self.take_handle(handle).pages.into_iter().map(Some).collect();
+                if let Some(also) = also {
+                    let more = self.take_handle(also).pages;
+                    pages.extend(hole.then_some(None));
+                    pages.extend(more.into_iter().map(Some));
+                }
+                self.alone(self.op_unpin(&cx, &pages, Foll::Pin, form, dirty))
+            }
+            Op::Peek { handle } => {
+                let pages = &self.handles[usize::from(handle.0)].pages;
+                out.data.extend(pages.iter().map(|&pfn| self.frames.data(pfn)));
+                if pages.is_empty() { Ret::Void } else { Ret::Ok(pages.len() as u32) }
+            }
+            Op::LockPage { mm, range, lock, task } => {
+                let vpn = call.layout.span(range).start;
+                let task = Task(task.0);
+                let (ret, locked) = self.alone(self.op_lock_page(mm, vpn, task));
+                if let Some(pfn) = locked {
+                    self.locks[usize::from(lock.0)] = Some((pfn, task));
+                    self.frames.add(digest::lock(lock, self.frames.name(pfn)));
+                }
+                ret
+            }
+            Op::UnlockPage { lock } => match self.locks[usize::from(lock.0)].take() {
+                None => Ret::Void,
+                Some((pfn, task)) => {
+                    self.frames.sub(digest::lock(lock, self.frames.name(pfn)));
+                    self.alone(self.op_unlock_page(pfn, task))
+                }
+            },
+            _ => self.alone(self.op(&cx, call, &mut out.data)),
+        };
+    }
+
+    fn digest(&self) -> u64 {
+        self.frames.digest()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.build_snapshot()
+    }
+
+    fn teardown(&mut self) {
+        let step = Step { cpu: 0, op: Op::Nop, place: Place::Normal, fail: None };
+        let cx = self.context(0, &step);
+        self.alone(async {
+            self.lru_add_drain_all();
+            self.truncate_inode_pages(&cx, |_| true).await;
+        });
+    }
+}
+
+/// One async function an operation that needs more than a call.
+impl World {
+    /// Every operation that creates and consumes neither handle nor lock.
+    async fn op(&self, cx: &Cx, call: Call<'_>, data: &mut Vec<u64>) -> Ret {
+        let layout = call.layout;
+        let dead = |mm: MmId| !self.mm(mm).alive.get();
+        match call.step.op {
+            Op::Mmap { mm, .. }
+            | Op::Munmap { mm, .. }
+            | Op::Mprotect { mm, .. }
+            | Op::Mremap { mm, .. }
+            | Op::Madvise { mm, .. }
+            | Op::Read { mm, .. }
+            | Op::Write { mm, .. }
+            | Op::Fork { mm, .. }
+            | Op::Exit { mm }
+            | Op::SplitFolio { mm, .. }
+            | Op::Migrate { mm, .. }
+                if dead(mm) =>
+            {
+                Ret::Void
+            }
+            Op::Mmap { mm, area, backing, prot, .. } => {
+                if self.has(Defect::Canary) {
+                    self.mm_set_has_pinned(mm);
+                }
+                self.do_mmap(cx, mm, layout.area(area), backing, prot, area.0).await;
+                Ret::Ok(0)
+            }
+            Op::Munmap { mm, range } => {
+                self.munmap(cx, mm, layout.span(range)).await;
+                Ret::Ok(0)
+            }
+            Op::Mprotect { mm, range, prot } => {
+                ret(self.do_mprotect(cx, mm, layout.span(range), prot).await)
+            }
+            Op::Mremap { mm, range, area, .. } => {
+                ret(self.mremap(cx, mm, layout.span(range), layout.area(area)).await)
+            }
+            Op::Madvise { mm, range, advice } => {
+                ret(self.do_madvise(cx, mm, layout.span(range), advice).await)
+            }
+            Op::Read { mm, range } => self.op_read(cx, mm, layout.span(range), data).await,
+            Op::Write { mm, range } => self.op_write(cx, mm, layout.span(range)).await,
+            Op::Fork { mm, child } => ret(self.fork(cx, mm, child).await),
+            Op::Exit { mm } => {
+                self.exit_mmap(cx, mm).await;
+                Ret::Ok(0)
+            }
+            Op::LruAddDrain => {
+                self.lru_add_drain(cx.cpu);
+                Ret::Ok(0)
+            }
+            Op::LruAddDrainAll => {
+                self.lru_add_drain_all();
+                Ret::Ok(0)
+            }
+            Op::SplitFolio { mm, range } => {
+                ret(self.split_huge_page_at(cx, mm, layout.span(range).start).await)
+            }
+            Op::Migrate { mm, range, mode } => {
+                ret(self.migrate_at(cx, mm, layout.span(range).start, mode).await)
+            }
+            Op::Offline { place } => ret(self.offline_pages(cx, place).await),
+            _ => Ret::Ok(0),
+        }
+    }
+
+    async fn op_read(&self, cx: &Cx, mm: MmId, span: Span, data: &mut Vec<u64>) -> Ret {
+        for vpn in span.start..span.end {
+            match self.user_access(cx, mm, vpn, false).await {
+                Ok(pfn) => data.push(self.frames.data(pfn)),
+                Err(fault) => return Ret::Err(fault.signal()),
+            }
+        }
+        Ret::Ok(span.end - span.start)
+    }
+
+    async fn op_write(&self, cx: &Cx, mm: MmId, span: Span) -> Ret {
+        for vpn in span.start..span.end {
+            match self.user_access(cx, mm, vpn, true).await {
+                Ok(pfn) => self.frames.set_data(pfn, written(cx.number, vpn - span.start)),
+                Err(fault) => return Ret::Err(fault.signal()),
+            }
+        }
+        Ret::Ok(span.end - span.start)
+    }
+
+    async fn op_gup(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        span: Span,
+        entry: program::Entry,
+        flags: GupFlags,
+        pages: &mut Vec<Pfn>,
+    ) -> Ret {
+        if !self.mm(mm).alive.get() {
+            return Ret::Void;
+        }
+        if flags.foll == Some(Foll::Pin) {
+            self.mm_set_has_pinned(mm);
+        }
+        let got = match entry {
+            program::Entry::Slow => self.get_user_pages(cx, mm, span, flags, pages).await,
+            _ => self.gup_fast_fallback(cx, mm, span, flags, entry, pages).await,
+        };
+        got.map_or_else(Ret::Err, Ret::Ok)
+    }
+
+    async fn op_unpin(
+        &self,
+        cx: &Cx,
+        pages: &[Option<Pfn>],
+        foll: Foll,
+        form: Form,
+        dirty: bool,
+    ) -> Ret {
+        let count = pages.iter().flatten().count() as u32;
+        if count == 0 {
+            return Ret::Void;
+        }
+        if form == Form::Pages {
+            self.unpin_user_pages(cx, pages, foll, dirty).await;
+            return Ret::Ok(count);
+        }
+        // The caller coalesces as one that builds a bvec does: by pfn alone.
+        let mut at = 0;
+        while at < pages.len() {
+            let Some(first) = pages[at] else {
+                at += 1;
+                continue;
+            };
+            let run = (0u32..)
+                .zip(&pages[at..])
+                .take_while(|(i, page)| page.is_some_and(|p| p.0 == first.0.wrapping_add(*i)))
+                .count();
+            self.unpin_user_page_range(cx, first, run as u32, dirty).await;
+            at += run;
+        }
+        Ret::Ok(count)
+    }
+
+    async fn op_lock_page(&self, mm: MmId, vpn: u32, task: Task) -> (Ret, Option<Pfn>) {
+        if !self.mm(mm).alive.get() {
+            return (Ret::Void, None);
+        }
+        let Some(head) = self.folio_walk(mm, vpn) else {
+            return (Ret::Err(Errno::ENOENT), None);
+        };
+        self.folio_get(head);
+        self.frames.lock(head).lock(&self.machine, task, "PG_locked").await;
+        self.frames.lock_changed(head, task, true);
+        self.machine.released(); // held by the program from here on, not by the operation
+        (Ret::Ok(0), Some(head))
+    }
+
+    async fn op_unlock_page(&self, head: Pfn, task: Task) -> Ret {
+        self.machine.acquired();
+        self.folio_unlock_as(task, head);
+        self.folio_put(head);
+        Ret::Ok(0)
+    }
+
+    fn take_handle(&mut self, handle: HandleId) -> Handle {
+        let held = std::mem::take(&mut self.handles[usize::from(handle.0)]);
+        self.handle_terms(handle, &held.pages, false);
+        held
+    }
+
+    fn handle_terms(&self, handle: HandleId, pages: &[Pfn], add: bool) {
+        for (index, &pfn) in (0..).zip(pages) {
+            let term = digest::handle(handle, index, self.page_ref(pfn));
+            if add { self.frames.add(term) } else { self.frames.sub(term) }
+        }
+    }
+
+    /// Locks that the program holds.
+    pub(crate) fn held_locks(&self) -> impl Iterator<Item = (LockId, Pfn)> + '_ {
+        (0..).zip(&self.locks).filter_map(|(id, held)| held.map(|(pfn, _)| (LockId(id), pfn)))
+    }
+}
+
+/// A task's name in the vocabulary.
+pub(crate) fn task_id(task: Task) -> TaskId {
+    TaskId(task.0)
+}
+
+fn ret(result: Result<(), Errno>) -> Ret {
+    result.map_or_else(Ret::Err, |()| Ret::Ok(0))
+}
