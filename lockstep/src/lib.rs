@@ -1,1 +1,31 @@
-//! Under construction.
+//! Drives the reference and the optimised memory manager in lockstep, and judges.
+//!
+//! [`Lockstep::run`] carries one [`Program`](program::Program) out on both sides, compares the
+//! results and the running digests after every step, and returns a [`Verdict`]. Only when the
+//! digests differ are the two canonical states written out and searched for the fields that do:
+//! a [`Divergence`] is a typed value, turned into text late. The crate reads no files, prints
+//! nothing and knows no fuzzing engine.
+
+mod compare;
+mod expects;
+mod invariants;
+pub mod minimise;
+mod names;
+mod ops;
+pub mod render;
+mod run;
+mod stats;
+mod subject;
+mod teardown;
+mod verdict;
+
+pub use compare::{FieldDiff, FolioField, MmField, Value, What, differences};
+pub use expects::Failure;
+pub use invariants::{Violation, broken};
+pub use names::Names;
+pub use ops::program_hash;
+
+pub use run::{Lockstep, Moment, Options};
+pub use stats::{KindCount, Stats};
+pub use subject::Subject;
+pub use verdict::{Class, Divergence, Drift, Verdict, When};

@@ -1,0 +1,64 @@
+//! Programs as numbers.
+
+use std::hash::{Hash, Hasher};
+
+use program::Program;
+use program::digest::mix;
+
+/// A 64-bit hash of a program that is the same in every process and on every machine.
+pub fn program_hash(program: &Program) -> u64 {
+    let mut hasher = Stable(0x6d6d_6c6f_636b_7374);
+    let shape = &program.shape;
+    hasher.write_u8(shape.cpus);
+    hasher.write_u8(shape.preempt as u8);
+    hasher.write_u16(shape.ptes);
+    shape.pages.iter().for_each(|&pages| hasher.write_u32(pages));
+    hasher.write_u8(shape.batch);
+    hasher.write_u8(shape.thp as u8);
+    for phase in &program.phases {
+        hasher.write_usize(phase.steps.len());
+        phase.steps.iter().for_each(|step| step.hash(&mut hasher));
+    }
+    for slices in [&program.schedule.slices, &program.schedule.cycle] {
+        hasher.write_usize(slices.len());
+        slices.iter().for_each(|slice| hasher.write(&[slice.cpu, slice.run]));
+    }
+    hasher.finish()
+}
+
+/// Hashes numbers by value, whatever their width and the machine's byte order.
+struct Stable(u64);
+
+impl Hasher for Stable {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(value.into());
+    }
+
+    fn write_u16(&mut self, value: u16) {
+        self.write_u64(value.into());
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(value.into());
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = mix(self.0.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ value);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
+    }
+
+    fn write_isize(&mut self, value: isize) {
+        self.write_u64(value as u64);
+    }
+}

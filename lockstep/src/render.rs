@@ -1,0 +1,231 @@
+//! States and differences as text.
+
+use std::fmt::Write;
+
+use program::{
+    EntryView, FolioView, Layout, MmId, MmView, Name, ObjectId, Place, Prot, Ret, Snapshot, VmaView,
+};
+
+use crate::compare::{FieldDiff, FolioField, MmField, Value, What};
+pub use crate::names::content;
+use crate::names::{self, Names};
+
+/// A state, one fact a line, with names of its own.
+pub fn state(state: &Snapshot, layout: &Layout) -> String {
+    dump(state, layout, &Names::of([state]))
+}
+
+/// Two states in the same words and names, so that a text diff of them is a diff of the states.
+pub fn pair(reference: &Snapshot, optimized: &Snapshot, layout: &Layout) -> (String, String) {
+    let names = Names::of([reference, optimized]);
+    (dump(reference, layout, &names), dump(optimized, layout, &names))
+}
+
+/// A state, one fact a line, with given names.
+pub fn dump(state: &Snapshot, layout: &Layout, names: &Names) -> String {
+    let mut out = String::new();
+    for (&id, view) in &state.mms {
+        mm(&mut out, id, view, layout, names);
+    }
+    for name in names.in_order() {
+        if let Some(view) = state.folios.get(&name) {
+            folio(&mut out, name, view, names);
+        }
+    }
+    for (id, pages) in &state.handles {
+        let pages: Vec<String> = pages.iter().map(|&page| names.page_ref(page)).collect();
+        line(&mut out, format_args!("handle h{} = {}", id.0, pages.join(" ")));
+    }
+    for (id, &name) in &state.locks {
+        line(&mut out, format_args!("lock l{} = {}", id.0, names.folio(name)));
+    }
+    for (&(object, index), &name) in &state.cache {
+        let object = object_name(object);
+        line(&mut out, format_args!("cache {object} page {index} = {}", names.folio(name)));
+    }
+    for (cpu, batch) in state.batches.iter().enumerate().filter(|(_, batch)| !batch.is_empty()) {
+        let mut list: Vec<String> = batch.iter().map(|&name| names.folio(name)).collect();
+        list.sort();
+        line(&mut out, format_args!("lru batch of cpu{cpu} = {}", list.join(" ")));
+    }
+    let used = state.used;
+    line(&mut out, format_args!("used normal={} movable={} cma={}", used[0], used[1], used[2]));
+    if state.zero_refs != 0 {
+        line(&mut out, format_args!("zero page references={}", state.zero_refs));
+    }
+    out
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(out, "{text}");
+}
+
+fn mm(out: &mut String, id: MmId, view: &MmView, layout: &Layout, names: &Names) {
+    let pinned = if view.has_pinned { " has_pinned" } else { "" };
+    line(out, format_args!("mm{}{pinned}", id.0));
+    for vma in &view.vmas {
+        line(out, format_args!("  vma {}", vma_text(vma, layout)));
+    }
+    for pmd in &view.tables {
+        line(out, format_args!("  table of pmd {pmd}"));
+    }
+    for (pmd, entry) in &view.huge {
+        line(out, format_args!("  huge pmd {pmd} -> {}", entry_text(entry, names)));
+    }
+    for (&vpn, entry) in &view.entries {
+        let at = names::page(layout, vpn);
+        line(out, format_args!("  {at} -> {}", entry_text(entry, names)));
+    }
+}
+
+fn folio(out: &mut String, name: Name, view: &FolioView, names: &Names) {
+    let kind = if view.anon { "anon" } else { "cache" };
+    let place = place_text(view.place);
+    let mut text = format!("{} order={} {kind} {place}", names.folio(name), view.order);
+    let _ = write!(text, " ref={}", view.refcount);
+    if view.order > 0 {
+        let _ = write!(text, " entire={} pin={}", view.entire_mapcount, view.pincount);
+    }
+    let _ = write!(text, " map={}", list(&view.mapcount, u32::to_string));
+    let _ = write!(text, " ae={}", list(&view.exclusive, |&bit| u8::from(bit).to_string()));
+    let _ = write!(text, " lru={} locked={}", u8::from(view.lru), names::task(view.locked));
+    if view.dirty {
+        text.push_str(" dirty");
+    }
+    let _ = write!(text, " data={}", list(&view.data, |&value| names::content(value)));
+    line(out, format_args!("{text}"));
+}
+
+fn list<T>(items: &[T], show: impl Fn(&T) -> String) -> String {
+    items.iter().map(show).collect::<Vec<_>>().join(",")
+}
+
+fn place_text(place: Place) -> &'static str {
+    match place {
+        Place::Normal => "normal",
+        Place::Movable => "movable",
+        Place::Cma => "cma",
+    }
+}
+
+fn object_name(object: ObjectId) -> String {
+    match object {
+        ObjectId::File(file) => format!("f{file}"),
+        ObjectId::Shmem(area) => format!("shmem of a{area}"),
+    }
+}
+
+fn entry_text(entry: &EntryView, names: &Names) -> String {
+    let read = if entry.read { "r" } else { "-" };
+    let write = if entry.write { "w" } else { "-" };
+    let dirty = if entry.dirty { " dirty" } else { "" };
+    format!("{} {read}{write}{dirty}", names.page_ref(entry.page))
+}
+
+fn vma_text(vma: &VmaView, layout: &Layout) -> String {
+    let flags = vma.flags;
+    let prot = match flags.prot {
+        Prot::None => "none",
+        Prot::Read => "r",
+        Prot::ReadWrite => "rw",
+    };
+    let sharing = if flags.shared { "shared" } else { "private" };
+    let object = flags.object.map_or("anon".to_owned(), object_name);
+    let mut text = format!("{} len={}", names::page(layout, vma.start), vma.end - vma.start);
+    let _ = write!(text, " {prot} {sharing} {object}");
+    let extra = [
+        (flags.dontfork, " dontfork"),
+        (flags.hugepage, " hugepage"),
+        (flags.nohugepage, " nohugepage"),
+    ];
+    extra.iter().filter(|(set, _)| *set).for_each(|(_, name)| text.push_str(name));
+    text
+}
+
+/// A return value as the program's text writes it.
+pub fn ret(ret: Ret) -> String {
+    match ret {
+        Ret::Void => "void".to_owned(),
+        Ret::Ok(count) => format!("ok {count}"),
+        Ret::Err(errno) => format!("{errno:?}"),
+        Ret::WouldBlock => "would block".to_owned(),
+    }
+}
+
+/// What differs in one field: its name and both values.
+pub fn field(diff: &FieldDiff, layout: &Layout, names: &Names) -> [String; 3] {
+    let value = |value: &Value| value_text(value, layout, names);
+    [what(diff.what, layout, names), value(&diff.reference), value(&diff.optimized)]
+}
+
+/// Every field that differs, with the states' own names for folios.
+pub fn fields(divergence: &crate::Divergence, layout: &Layout) -> Vec<[String; 3]> {
+    let names = Names::of([&divergence.reference, &divergence.optimized]);
+    divergence.fields.iter().map(|diff| field(diff, layout, &names)).collect()
+}
+
+fn what(what: What, layout: &Layout, names: &Names) -> String {
+    match what {
+        What::Return => "returned".to_owned(),
+        What::Data(at) => format!("page {at} read"),
+        What::Conduct(class) => format!("conduct: {class}"),
+        What::Folio(name, field) => {
+            let folio = names.folio(name);
+            match field {
+                FolioField::Exists => format!("{folio} exists, ref"),
+                FolioField::Order => format!("{folio} order"),
+                FolioField::Place => format!("{folio} zone"),
+                FolioField::Anon => format!("{folio} anon"),
+                FolioField::Refcount => format!("{folio} ref"),
+                FolioField::Entire => format!("{folio} entire mapcount"),
+                FolioField::Mapcount(sub) => format!("{folio}.{sub} mapcount"),
+                FolioField::Pincount => format!("{folio} pincount"),
+                FolioField::Exclusive(sub) => format!("{folio}.{sub} AnonExclusive"),
+                FolioField::Locked => format!("{folio} locked by"),
+                FolioField::Lru => format!("{folio} PG_lru"),
+                FolioField::Dirty => format!("{folio} dirty"),
+                FolioField::Data(sub) => format!("{folio}.{sub} data"),
+            }
+        }
+        What::Mm(id, field) => match field {
+            MmField::Exists => format!("mm{} exists", id.0),
+            MmField::HasPinned => format!("mm{} has_pinned", id.0),
+            MmField::Vma(start) => format!("mm{} vma at {}", id.0, names::page(layout, start)),
+            MmField::Table(pmd) => format!("mm{} table of pmd {pmd}", id.0),
+            MmField::Huge(pmd) => format!("mm{} huge pmd {pmd}", id.0),
+            MmField::Entry(vpn) => format!("mm{} entry {}", id.0, names::page(layout, vpn)),
+        },
+        What::Handle(id) => format!("handle h{}", id.0),
+        What::Lock(id) => format!("lock l{}", id.0),
+        What::Cache(object, index) => format!("cache {} page {index}", object_name(object)),
+        What::Batch(cpu) => format!("lru batch of cpu{cpu}"),
+        What::Used(place) => format!("used {}", place_text(place)),
+        What::ZeroRefs => "zero page references".to_owned(),
+        What::Expect(index) => format!("expectation {}", index + 1),
+        What::Invariant(number) => format!("invariant I{number}"),
+        What::Digest => "digest".to_owned(),
+        What::Left => "left at the end".to_owned(),
+    }
+}
+
+fn value_text(value: &Value, layout: &Layout, names: &Names) -> String {
+    match value {
+        Value::Absent => "-".to_owned(),
+        Value::Count(count) => count.to_string(),
+        Value::Flag(flag) => u8::from(*flag).to_string(),
+        Value::Place(place) => place_text(*place).to_owned(),
+        Value::Task(task) => names::task(*task),
+        Value::Pages(pages) => {
+            pages.iter().map(|&page| names.page_ref(page)).collect::<Vec<_>>().join(" ")
+        }
+        Value::Names(list) if list.is_empty() => "-".to_owned(),
+        Value::Names(list) => {
+            list.iter().map(|&name| names.folio(name)).collect::<Vec<_>>().join(" ")
+        }
+        Value::Entry(entry) => entry_text(entry, names),
+        Value::Vma(vma) => vma_text(vma, layout),
+        Value::Ret(value) => ret(*value),
+        Value::Data(value) => names::content(*value),
+        Value::Text(text) => text.clone(),
+    }
+}

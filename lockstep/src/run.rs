@@ -1,0 +1,300 @@
+//! One program, both sides, step by step.
+
+use optimized::{Defects, World};
+use program::digest::mix;
+use program::{Call, Layout, Model, Outcome, Program, Ret, Step};
+use reference::Reference;
+
+use crate::compare::{FieldDiff, Value, What, differences};
+use crate::expects;
+use crate::invariants::broken;
+use crate::stats::Stats;
+use crate::subject::Subject;
+use crate::teardown;
+use crate::verdict::{Class, Divergence, Verdict, When};
+
+/// How thoroughly a run looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Compare full snapshots and check the universal invariants after every step, not only at
+    /// the end of one program in a hundred. Always on in debug builds.
+    pub paranoid: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { paranoid: cfg!(debug_assertions) }
+    }
+}
+
+/// What an observer sees after each step of the program.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a, R, O> {
+    /// The step's number, from 0.
+    pub number: usize,
+    /// The step.
+    pub step: &'a Step,
+    /// What it returned on the reference.
+    pub expected: &'a Outcome,
+    /// What it returned on the optimised side.
+    pub found: &'a Outcome,
+    /// The reference, after the step.
+    pub reference: &'a R,
+    /// The optimised side, after the step.
+    pub optimized: &'a O,
+}
+
+/// Both sides, and buffers that every run reuses.
+#[derive(Clone, Debug)]
+pub struct Lockstep<R = Reference, O = World> {
+    reference: R,
+    optimized: O,
+    expected: Outcome,
+    found: Outcome,
+    layout: Layout,
+    ending: Vec<Step>,
+    stats: Stats,
+}
+
+impl Lockstep {
+    /// The reference beside the optimised side with these defects switched on.
+    pub fn new(defects: Defects) -> Lockstep {
+        let mut world = World::new();
+        world.set_defects(defects);
+        Lockstep::of(Reference::new(), world)
+    }
+}
+
+impl<R: Model, O: Subject> Lockstep<R, O> {
+    /// Any two sides.
+    pub fn of(reference: R, optimized: O) -> Lockstep<R, O> {
+        Lockstep {
+            reference,
+            optimized,
+            expected: Outcome::default(),
+            found: Outcome::default(),
+            layout: Layout::default(),
+            ending: Vec::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// What was counted since the last call, and starts counting anew.
+    pub fn take_stats(&mut self) -> Stats {
+        let mut stats = std::mem::take(&mut self.stats);
+        stats.paths = self.optimized.hits().to_vec();
+        self.optimized.clear_hits();
+        stats
+    }
+
+    /// Runs a program from an empty machine to an empty machine.
+    pub fn run(&mut self, program: &Program, options: &Options) -> Verdict {
+        self.observe(program, options, |_| {})
+    }
+
+    /// As [`Lockstep::run`], showing `watch` both sides after every step.
+    pub fn observe(
+        &mut self,
+        program: &Program,
+        options: &Options,
+        watch: impl FnMut(Moment<'_, R, O>),
+    ) -> Verdict {
+        match self.drive(program, options, watch) {
+            Ok(()) => Verdict::Clean,
+            Err(divergence) => Verdict::Diverged(divergence),
+        }
+    }
+
+    fn drive(
+        &mut self,
+        program: &Program,
+        options: &Options,
+        mut watch: impl FnMut(Moment<'_, R, O>),
+    ) -> Result<(), Box<Divergence>> {
+        self.layout.assign(program);
+        self.reference.reset(&program.shape);
+        self.optimized.reset(&program.shape);
+        self.stats.programs += 1;
+        self.compare(When::Start)?;
+        self.expect(program, 0, When::Start)?;
+        let mut trace = 0;
+        let mut before = self.reference.digest();
+        let mut count = 0;
+        for (number, step) in program.steps().enumerate() {
+            let when = When::Step(number, *step);
+            self.step(number, step);
+            let after = self.reference.digest();
+            self.stats.count(&step.op, &self.expected, before != after);
+            before = after;
+            trace = mix(trace ^ after);
+            watch(Moment {
+                number,
+                step,
+                expected: &self.expected,
+                found: &self.found,
+                reference: &self.reference,
+                optimized: &self.optimized,
+            });
+            self.compare(when)?;
+            if options.paranoid {
+                self.inspect(program, when)?;
+            }
+            self.expect(program, number + 1, when)?;
+            count = number + 1;
+        }
+        // One program in a hundred, chosen by all it did.
+        if !options.paranoid && trace % 100 == 0 {
+            self.stats.inspected += 1;
+            let last = program.steps().last().map(|step| When::Step(count - 1, *step));
+            self.inspect(program, last.unwrap_or(When::Start))?;
+        }
+        self.end(program, count, options)
+    }
+
+    /// Gives everything back and looks whether something is left.
+    fn end(
+        &mut self,
+        program: &Program,
+        mut number: usize,
+        options: &Options,
+    ) -> Result<(), Box<Divergence>> {
+        let mut ending = std::mem::take(&mut self.ending);
+        teardown::steps(program, &mut ending);
+        let mut result = Ok(());
+        for step in &ending {
+            self.step(number, step);
+            number += 1;
+            result = self.compare(When::Ending(*step));
+            if result.is_ok() && options.paranoid {
+                result = self.inspect(program, When::Ending(*step));
+            }
+            if result.is_err() {
+                break;
+            }
+        }
+        self.ending = ending;
+        result?;
+        self.reference.teardown();
+        self.optimized.teardown();
+        self.found.clone_from(&self.expected);
+        let watched = self.optimized.conduct().is_some();
+        if watched || self.reference.digest() != 0 || self.optimized.digest() != 0 {
+            return Err(self.diverge(When::End));
+        }
+        if options.paranoid {
+            self.inspect(program, When::End)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn step(&mut self, number: usize, step: &Step) {
+        let call = Call { number, step, layout: &self.layout };
+        self.expected.ret = Ret::default();
+        self.expected.data.clear();
+        self.found.ret = Ret::default();
+        self.found.data.clear();
+        self.reference.step(call, &mut self.expected);
+        if self.expected.ret == Ret::WouldBlock {
+            self.found.ret = Ret::WouldBlock;
+        } else {
+            self.optimized.step(call, &mut self.found);
+        }
+    }
+
+    #[inline]
+    fn compare(&mut self, when: When) -> Result<(), Box<Divergence>> {
+        let ran = self.expected.ret != Ret::WouldBlock && when != When::Start;
+        let agree = self.expected == self.found
+            && self.reference.digest() == self.optimized.digest()
+            && !(ran && self.optimized.conduct().is_some());
+        if agree { Ok(()) } else { Err(self.diverge(when)) }
+    }
+
+    /// Compares everything there is to compare, and checks the invariants.
+    fn inspect(&mut self, program: &Program, when: When) -> Result<(), Box<Divergence>> {
+        let (a, b) = (self.reference.snapshot(), self.optimized.snapshot());
+        let sums = a.digest() == self.reference.digest() && b.digest() == self.optimized.digest();
+        if a != b || !sums {
+            return Err(self.diverge(when));
+        }
+        let violations = broken(&b, program);
+        if violations.is_empty() {
+            return Ok(());
+        }
+        let fields = violations.into_iter().map(FieldDiff::from).collect();
+        Err(self.diverged(when, fields, a, b))
+    }
+
+    fn expect(
+        &mut self,
+        program: &Program,
+        done: usize,
+        when: When,
+    ) -> Result<(), Box<Divergence>> {
+        if program.expects.iter().all(|expect| expect.after != done) {
+            return Ok(());
+        }
+        let (a, b) = (self.reference.snapshot(), self.optimized.snapshot());
+        let sides = [("reference", &a, &self.expected), ("optimised side", &b, &self.found)];
+        let failures = expects::failures(program, &self.layout, done, sides);
+        if failures.is_empty() {
+            return Ok(());
+        }
+        let fields = failures.into_iter().map(FieldDiff::from).collect();
+        Err(self.diverged(when, fields, a, b))
+    }
+
+    /// Collects what differs, now that something does.
+    #[cold]
+    fn diverge(&mut self, when: When) -> Box<Divergence> {
+        let (a, b) = (self.reference.snapshot(), self.optimized.snapshot());
+        let mut fields = Vec::new();
+        let mut field = |what, reference, optimized| {
+            fields.push(FieldDiff { what, reference, optimized });
+        };
+        let ran = self.expected.ret != Ret::WouldBlock && when != When::Start;
+        if let Some((class, text)) = self.optimized.conduct().filter(|_| ran) {
+            field(What::Conduct(class), Value::Absent, Value::Text(text));
+        }
+        if self.expected.ret != self.found.ret {
+            field(What::Return, Value::Ret(self.expected.ret), Value::Ret(self.found.ret));
+        }
+        let (mine, theirs) = (&self.expected.data, &self.found.data);
+        for at in 0..mine.len().max(theirs.len()) {
+            let value = |data: &[u64]| data.get(at).map_or(Value::Absent, |&v| Value::Data(v));
+            if mine.get(at) != theirs.get(at) {
+                field(What::Data(at), value(mine), value(theirs));
+            }
+        }
+        fields.extend(differences(&a, &b));
+        if fields.is_empty() && when == When::End && a != program::Snapshot::default() {
+            let left = |side| Value::Text(crate::render::state(side, &self.layout));
+            fields.push(FieldDiff { what: What::Left, reference: left(&a), optimized: left(&b) });
+        }
+        if fields.is_empty() {
+            let sums = |running: u64, written: u64| {
+                Value::Text(format!("running {running:016x}, of the snapshot {written:016x}"))
+            };
+            fields.push(FieldDiff {
+                what: What::Digest,
+                reference: sums(self.reference.digest(), a.digest()),
+                optimized: sums(self.optimized.digest(), b.digest()),
+            });
+        }
+        self.diverged(when, fields, a, b)
+    }
+
+    fn diverged(
+        &self,
+        when: When,
+        mut fields: Vec<FieldDiff>,
+        reference: program::Snapshot,
+        optimized: program::Snapshot,
+    ) -> Box<Divergence> {
+        fields.sort_by_key(FieldDiff::class);
+        let class = fields.first().map_or(Class::Digest, FieldDiff::class);
+        let path = self.optimized.path();
+        Box::new(Divergence { class, when, path, fields, reference, optimized })
+    }
+}

@@ -1,0 +1,46 @@
+//! What lockstep asks of the side under test beyond [`Model`].
+
+use optimized::World;
+use program::Model;
+
+/// The side under test: a model that also watches its own conduct and counts the paths it takes.
+pub trait Subject: Model {
+    /// The last path taken in the step just run.
+    fn path(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// A misbehaviour noticed in the step just run: its class and what happened.
+    fn conduct(&self) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// How often each path was taken since [`Subject::clear_hits`].
+    fn hits(&self) -> &[u64] {
+        &[]
+    }
+
+    /// Starts counting paths anew.
+    fn clear_hits(&mut self) {}
+}
+
+impl Subject for World {
+    #[inline]
+    fn path(&self) -> Option<&'static str> {
+        World::path(self).map(|path| path.name())
+    }
+
+    #[inline]
+    fn conduct(&self) -> Option<(&'static str, String)> {
+        World::conduct(self).map(|conduct| (conduct.class(), conduct.to_string()))
+    }
+
+    #[inline]
+    fn hits(&self) -> &[u64] {
+        World::hits(self)
+    }
+
+    fn clear_hits(&mut self) {
+        World::clear_hits(self);
+    }
+}

@@ -1,0 +1,174 @@
+//! Many programs over all cores, with a result that does not depend on how many there are.
+//!
+//! Executions are numbered; number `i` of a seed is always the same program. They are handed out
+//! in chunks in ascending order, a chunk that was handed out is finished, and reports are merged
+//! in order up to the first finding: so the finding reported is the one of the lowest number, and
+//! the counters are those of the executions up to it.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use lockstep::{Options, Stats};
+use optimized::Defects;
+use program::{Campaign, Decoder, Program};
+
+use crate::judge::{Judge, Signature};
+
+/// Executions a chunk: about a millisecond of work.
+const CHUNK: u64 = 256;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where the programs come from.
+    pub campaign: Campaign,
+    /// Number of executions.
+    pub execs: Option<u64>,
+    /// Time.
+    pub time: Option<Duration>,
+    /// Number of threads.
+    pub threads: usize,
+    /// Defects of the optimised side.
+    pub defects: Defects,
+    /// Whether a finding ends it.
+    pub keep_going: bool,
+    /// How thoroughly to look.
+    pub options: Options,
+}
+
+/// One kind of finding.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Number of the first execution that showed it.
+    pub index: u64,
+    /// How many did.
+    pub times: u64,
+    /// What they have in common.
+    pub signature: Signature,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Counters.
+    pub stats: Stats,
+    /// Findings, by number of the execution.
+    pub findings: Vec<Found>,
+}
+
+impl Report {
+    fn merge(&mut self, other: Report) {
+        self.stats.merge(&other.stats);
+        for found in other.findings {
+            match self.findings.iter_mut().find(|known| known.signature == found.signature) {
+                Some(known) => known.times += found.times,
+                None => self.findings.push(found),
+            }
+        }
+    }
+}
+
+/// Reports of finished chunks; those that others must precede wait.
+#[derive(Default)]
+struct Collector {
+    report: Report,
+    next: u64,
+    waiting: BTreeMap<u64, Report>,
+    done: bool,
+}
+
+impl Collector {
+    fn add(&mut self, chunk: u64, report: Report, keep_going: bool) {
+        self.waiting.insert(chunk, report);
+        while let Some(report) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            if !self.done {
+                self.report.merge(report);
+                self.done = !keep_going && !self.report.findings.is_empty();
+            }
+        }
+    }
+}
+
+/// Generates and runs programs until the plan is fulfilled, something is found or `stop` is set.
+/// `progress` sees the counters now and then.
+pub fn run(plan: &Plan, stop: &AtomicBool, progress: impl Fn(&Stats) + Sync) -> Report {
+    let deadline = plan.time.map(|time| Instant::now() + time);
+    let next = AtomicU64::new(0);
+    let last = AtomicU64::new(u64::MAX);
+    let collector = Mutex::new(Collector::default());
+    let over = || {
+        stop.load(Ordering::Relaxed) || deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    };
+    let work = || {
+        let mut worker = Worker::new(plan);
+        // Once a chunk is taken it is run, so that the chunks that are run leave no gap.
+        while !over() {
+            let chunk = next.fetch_add(1, Ordering::Relaxed);
+            let first = chunk.saturating_mul(CHUNK);
+            let end = first.saturating_add(CHUNK).min(plan.execs.unwrap_or(u64::MAX));
+            if first >= end || chunk > last.load(Ordering::Relaxed) {
+                break;
+            }
+            let report = worker.chunk(first, end);
+            if !plan.keep_going && !report.findings.is_empty() {
+                last.fetch_min(chunk, Ordering::Relaxed);
+            }
+            let mut collector = collector.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            collector.add(chunk, report, plan.keep_going);
+            progress(&collector.report.stats);
+        }
+    };
+    match rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build() {
+        Ok(pool) => {
+            pool.broadcast(|_| work());
+        }
+        // No threads to be had: one will do.
+        Err(_) => work(),
+    }
+    collector.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).report
+}
+
+/// The program of execution `index`.
+pub fn program(plan: &Plan, index: u64) -> Program {
+    let mut bytes = Vec::new();
+    let mut program = Program::default();
+    plan.campaign.generate(index, &mut bytes);
+    Decoder::default().decode(&bytes, &mut program);
+    program
+}
+
+struct Worker<'a> {
+    plan: &'a Plan,
+    judge: Judge,
+    decoder: Decoder,
+    bytes: Vec<u8>,
+    program: Program,
+}
+
+impl<'a> Worker<'a> {
+    fn new(plan: &'a Plan) -> Worker<'a> {
+        let judge = Judge::new(plan.defects, plan.options);
+        let (decoder, program) = (Decoder::default(), Program::default());
+        Worker { plan, judge, decoder, bytes: Vec::new(), program }
+    }
+
+    fn chunk(&mut self, first: u64, end: u64) -> Report {
+        let mut report = Report::default();
+        for index in first..end {
+            self.plan.campaign.generate(index, &mut self.bytes);
+            self.decoder.decode(&self.bytes, &mut self.program);
+            if let Some(trouble) = self.judge.judge(&self.program) {
+                let found = Found { index, times: 1, signature: trouble.signature() };
+                report.merge(Report { findings: vec![found], ..Report::default() });
+                if !self.plan.keep_going {
+                    break;
+                }
+            }
+        }
+        report.stats.merge(&self.judge.take_stats());
+        report
+    }
+}

@@ -1,0 +1,221 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use optimized::{Defect, Defects};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    clean: both sides agree
+  1    a finding: divergence, misconduct, failed expectation, floor not reached
+  2    wrong usage
+  3    input that cannot be read or is not a program
+  4    a finding that could not be reproduced
+  130  stopped by Ctrl-C, nothing found so far";
+
+const HUNT_EXAMPLES: &str = "\
+Examples:
+  mm-lockstep hunt --for 60s                        is the optimised side right? (silent if so)
+  mm-lockstep hunt --defect batched-grab-bias-on-large
+                                                    can the harness find this bug by itself?
+  mm-lockstep hunt --seed 7 --execs 1000000         the same million programs every time
+  mm-lockstep hunt --smoke                          does the generator still reach everything?
+
+With --execs, standard output is the same byte for byte whatever --threads is. A finding is made
+smaller, printed with what differs, and written to --findings; `mm-lockstep replay FILE` shows it
+again.
+
+Exit codes:
+  0    clean
+  1    a finding, or with --smoke a floor not reached
+  130  stopped by Ctrl-C, nothing found so far (the summary is printed all the same)";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  mm-lockstep replay findings/refcount-leak-1a2b3c4d.txt --defect batched-grab-bias-on-large
+  mm-lockstep replay corpus/*.txt                   every `expect` line must hold on both sides
+  printf 'machine\\nmmap mm0 len=1 rw\\n' | mm-lockstep replay -
+
+Exit codes: 0 every program is clean, 1 one is not, 3 one cannot be read.";
+
+/// Drives a reference and an optimised Linux memory manager in lockstep.
+#[derive(Debug, Parser)]
+#[command(name = "mm-lockstep", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Generate programs and look for one on which the two sides differ
+    #[command(after_help = HUNT_EXAMPLES)]
+    Hunt(HuntArgs),
+    /// Run programs from files and say what is found
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
+    /// Print the state after each operation of a program
+    Show(ShowArgs),
+    /// Rewrite programs in canonical text form
+    Fmt(FmtArgs),
+    /// List the historic bugs that can be switched on in the optimised side
+    Defects(DefectsArgs),
+}
+
+/// How to print results.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON value.
+    Json,
+}
+
+/// Defects to switch on.
+#[derive(Debug, Args)]
+pub struct DefectArgs {
+    /// Switch a defect on, by name or id; may be repeated (see `mm-lockstep defects`)
+    #[arg(long = "defect", value_name = "NAME", value_parser = defect_named)]
+    pub list: Vec<Defect>,
+}
+
+impl DefectArgs {
+    /// As a set.
+    pub fn set(&self) -> Defects {
+        let mut set = Defects::NONE;
+        self.list.iter().for_each(|&defect| set.insert(defect));
+        set
+    }
+}
+
+/// Arguments of `hunt`.
+#[derive(Debug, Args)]
+pub struct HuntArgs {
+    /// Where the programs come from: the same seed gives the same programs
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Stop after this many programs
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub execs: Option<u64>,
+    /// Stop after this time, e.g. 60s, 10m [default: 30s unless --execs is given]
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub time: Option<Duration>,
+    /// Steps a program
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub steps: u16,
+    /// Threads [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub defects: DefectArgs,
+    /// Go on after the first finding; report one of each kind at the end
+    #[arg(long)]
+    pub keep_going: bool,
+    /// A short run that checks that the generator still reaches every operation and path
+    #[arg(long)]
+    pub smoke: bool,
+    /// Compare full states and check the invariants after every step (slow)
+    #[arg(long)]
+    pub paranoid: bool,
+    /// Where findings are written
+    #[arg(long, value_name = "DIR", default_value = "findings")]
+    pub findings: PathBuf,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Programs, in text or byte form; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub defects: DefectArgs,
+    #[command(flatten)]
+    pub bytes: BytesArg,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// How to read files that are not text.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct BytesArg {
+    /// Take files for fuzzing-engine inputs: any bytes mean a program, whatever their header
+    #[arg(long)]
+    pub bytes: bool,
+}
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The program, in text or byte form; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub defects: DefectArgs,
+    #[command(flatten)]
+    pub bytes: BytesArg,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Arguments of `fmt`.
+#[derive(Debug, Args)]
+pub struct FmtArgs {
+    /// Programs in text form, rewritten in place; `-` is standard input to standard output
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Change nothing; exit 1 if a file is not canonical
+    #[arg(long)]
+    pub check: bool,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Arguments of `defects`.
+#[derive(Debug, Args)]
+pub struct DefectsArgs {
+    /// Only this one, in full
+    #[arg(value_name = "NAME", value_parser = defect_named)]
+    pub name: Option<Defect>,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+fn defect_named(text: &str) -> Result<Defect, String> {
+    if let Some(defect) = Defect::find(text) {
+        return Ok(defect);
+    }
+    let names: Vec<&str> = Defect::ALL.iter().map(|defect| defect.info().name).collect();
+    Err(match similar::get_close_matches(text, &names, 3, 0.5).as_slice() {
+        [] => "no such defect; `mm-lockstep defects` lists them".to_owned(),
+        close => format!("no such defect; did you mean {}?", close.join(", ")),
+    })
+}
+
+/// A number; `_` may separate digits.
+fn count(text: &str) -> Result<u64, String> {
+    text.replace('_', "").parse().map_err(|error| format!("{error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,207 @@
+//! A finding: made smaller, written down, told.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use lockstep::{Options, When, minimise, program_hash, render};
+use optimized::{Defect, Defects};
+use program::{Layout, Program, text};
+use serde::Serialize;
+
+use crate::campaign::{self, Found, Plan};
+use crate::diff;
+use crate::judge::{Judge, Trouble};
+use crate::write;
+
+/// A minimised finding.
+pub struct Finding {
+    /// The kind and where it was found.
+    pub found: Found,
+    /// The smallest program that shows it.
+    pub program: Program,
+    /// What that program shows.
+    pub trouble: Trouble,
+    /// Steps of the program that it was made from.
+    pub steps_before: usize,
+    /// Programs run to make it smaller.
+    pub runs: u64,
+}
+
+/// Runs the execution again and makes its program smaller. `None`: it did not show itself again.
+pub fn minimised(found: Found, plan: &Plan) -> Option<Finding> {
+    let whole = campaign::program(plan, found.index);
+    // What only full snapshots see must not depend on which runs take them.
+    let hidden = ["digest", "invariant"].iter().any(|kind| found.signature.class.starts_with(kind));
+    let options = Options { paranoid: plan.options.paranoid || hidden };
+    let mut judge = Judge::new(plan.defects, options);
+    let mut shows = |program: &Program| {
+        judge.judge(program).filter(|trouble| trouble.signature() == found.signature)
+    };
+    shows(&whole)?;
+    let (program, effort) = minimise::minimise(&whole, |program| shows(program).is_some());
+    let trouble = shows(&program)?;
+    let steps_before = whole.steps().count();
+    Some(Finding { found, program, trouble, steps_before, runs: effort.runs })
+}
+
+/// A finding as JSON.
+#[derive(Serialize)]
+pub struct Json {
+    class: String,
+    field: &'static str,
+    path: String,
+    index: u64,
+    times: u64,
+    step: Option<usize>,
+    steps: usize,
+    fields: Vec<[String; 3]>,
+    program: String,
+    file: String,
+    replay: String,
+}
+
+impl Finding {
+    /// Writes the program to a file of `dir`, which is created if need be.
+    pub fn save(&self, dir: &Path, plan: &Plan) -> std::io::Result<PathBuf> {
+        std::fs::create_dir_all(dir)?;
+        let hash = program_hash(&self.program) as u32;
+        let path = dir.join(format!("{}-{hash:08x}.txt", self.found.signature.class));
+        let mut out = String::new();
+        let _ = writeln!(out, "# {}", self.headline());
+        for defect in on(plan.defects) {
+            let name = defect.info().name;
+            let _ = writeln!(out, "# defect: {name} -> {}", self.found.signature.class);
+        }
+        let _ = writeln!(
+            out,
+            "# seed {} execution {} of {} steps",
+            plan.campaign.seed, self.found.index, plan.campaign.steps
+        );
+        let _ = writeln!(out, "# {}", replay_command(&path, plan.defects));
+        out.push_str(&text::print(&self.program));
+        write::file(&path, &out)?;
+        Ok(path)
+    }
+
+    /// One line.
+    fn headline(&self) -> String {
+        let class = &self.found.signature.class;
+        match &self.trouble {
+            Trouble::Panicked(panic) => format!("{class} at {}: {}", panic.place, panic.message),
+            Trouble::Diverged(divergence) => {
+                let fields = render::fields(divergence, &Layout::of(&self.program));
+                match fields.first() {
+                    Some([what, reference, optimized]) => {
+                        format!("{class}: {what}: reference {reference}, optimised {optimized}")
+                    }
+                    None => class.clone(),
+                }
+            }
+        }
+    }
+
+    /// For people.
+    pub fn tell(&self, file: &Path, plan: &Plan) -> String {
+        let Found { index, times, .. } = self.found;
+        let mut out = format!("finding: {}\n", self.headline());
+        let steps = self.program.steps().count();
+        let _ = writeln!(
+            out,
+            "execution {index} of seed {}; {} steps made {steps} in {} runs{}\n",
+            plan.campaign.seed,
+            self.steps_before,
+            self.runs,
+            if times > 1 { format!("; {times} executions show it") } else { String::new() },
+        );
+        for line in text::print(&self.program).lines() {
+            let _ = writeln!(out, "    {line}");
+        }
+        out.push('\n');
+        out.push_str(&explain(&self.program, &self.trouble));
+        let _ = writeln!(out, "\nwritten to {}", file.display());
+        let _ = writeln!(out, "{}", replay_command(file, plan.defects));
+        out
+    }
+
+    /// For programs.
+    pub fn json(&self, file: &Path, plan: &Plan) -> Json {
+        let layout = Layout::of(&self.program);
+        let (fields, when) = match &self.trouble {
+            Trouble::Diverged(divergence) => {
+                (render::fields(divergence, &layout), Some(divergence.when))
+            }
+            Trouble::Panicked(_) => (Vec::new(), None),
+        };
+        Json {
+            class: self.found.signature.class.clone(),
+            field: self.trouble.field(),
+            path: self.found.signature.path.clone(),
+            index: self.found.index,
+            times: self.found.times,
+            step: when.and_then(|when| match when {
+                When::Step(number, _) => Some(number + 1),
+                _ => None,
+            }),
+            steps: self.program.steps().count(),
+            fields,
+            program: text::print(&self.program),
+            file: file.display().to_string(),
+            replay: replay_command(file, plan.defects),
+        }
+    }
+}
+
+/// The defects that are on.
+pub fn on(defects: Defects) -> impl Iterator<Item = Defect> {
+    Defect::ALL.iter().copied().filter(move |&defect| defects.contains(defect))
+}
+
+/// How to see it again.
+fn replay_command(file: &Path, defects: Defects) -> String {
+    let mut command = format!("replay: mm-lockstep replay {}", file.display());
+    for defect in on(defects) {
+        let _ = write!(command, " --defect {}", defect.info().name);
+    }
+    command
+}
+
+/// When and how the two sides differ.
+pub fn explain(program: &Program, trouble: &Trouble) -> String {
+    let divergence = match trouble {
+        Trouble::Panicked(panic) => {
+            return format!("panic at {}: {}\n", panic.place, panic.message);
+        }
+        Trouble::Diverged(divergence) => divergence,
+    };
+    let layout = Layout::of(program);
+    let mut out = match divergence.when {
+        When::Start => "before the first step".to_owned(),
+        When::Step(number, step) => {
+            format!("after step {}, {}", number + 1, text::print_step(&step))
+        }
+        When::Ending(step) => {
+            format!("when all was given back, after {}", text::print_step(&step))
+        }
+        When::End => "when all was given back".to_owned(),
+    };
+    if let Some(path) = divergence.path {
+        let _ = write!(out, " (path {path})");
+    }
+    out.push_str(":\n");
+    let rows = render::fields(divergence, &layout);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let (what, reference) = (width(0).unwrap_or(0), width(1).unwrap_or(0));
+    for row in &rows {
+        let _ = writeln!(
+            out,
+            "    {:what$}  reference {:reference$}  optimised {}",
+            row[0], row[1], row[2]
+        );
+    }
+    let (a, b) = render::pair(&divergence.reference, &divergence.optimized, &layout);
+    let diff = diff::folded(&a, &b, diff::colours());
+    if !diff.is_empty() {
+        let _ = write!(out, "\n{diff}");
+    }
+    out
+}

@@ -1,0 +1,183 @@
+//! `hunt`: the main job.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lockstep::{Options, Stats};
+use optimized::Path;
+use program::Campaign;
+use serde::Serialize;
+
+use crate::campaign::{self, Plan};
+use crate::cli::{Format, HuntArgs};
+use crate::exit::{Exit, Stop};
+use crate::finding::{self, Finding};
+use crate::{summary, write};
+
+/// How long to hunt when nothing else is said.
+const USUAL_TIME: Duration = Duration::from_secs(30);
+/// How many programs a smoke run has.
+const SMOKE_EXECS: u64 = 200_000;
+
+#[derive(Serialize)]
+struct Json {
+    schema_version: u32,
+    seed: u64,
+    steps: usize,
+    defects: Vec<&'static str>,
+    #[serde(flatten)]
+    summary: summary::Json,
+    findings: Vec<finding::Json>,
+    floors: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
+    let plan = plan(args);
+    let stop = interruptible();
+    let bar = bar(&plan);
+    let start = Instant::now();
+    let report = campaign::run(&plan, &stop, |stats| {
+        // Of the executions so far; those of unfinished chunks are missing.
+        if !bar.is_hidden() && bar.position() != stats.programs {
+            bar.set_position(stats.programs);
+            bar.set_message(format!(
+                "{} ops, {}/{} paths, {:.0}% accepted",
+                summary::group(stats.steps),
+                stats.paths_taken(),
+                Path::ALL.len(),
+                100.0 * stats.acceptance()
+            ));
+        }
+    });
+    let elapsed = start.elapsed();
+    bar.finish_and_clear();
+    pace(&report.stats, elapsed);
+
+    let mut findings = Vec::new();
+    let mut lost = 0;
+    for found in report.findings {
+        let (index, class) = (found.index, found.signature.class.clone());
+        match finding::minimised(found, &plan) {
+            Some(finding) => findings.push(finding),
+            None => {
+                lost += 1;
+                eprintln!(
+                    "execution {index} of seed {} showed {class}, but not when run again alone",
+                    plan.campaign.seed
+                );
+            }
+        }
+    }
+    let floors = if args.smoke { summary::shortfalls(&report.stats) } else { Vec::new() };
+    tell(args, &plan, &report.stats, &findings, &floors)?;
+    Ok(if !findings.is_empty() || !floors.is_empty() {
+        Exit::Finding
+    } else if lost > 0 {
+        Exit::NotReproducible
+    } else if stop.load(Ordering::Relaxed) {
+        Exit::Interrupted
+    } else {
+        Exit::Clean
+    })
+}
+
+fn plan(args: &HuntArgs) -> Plan {
+    let execs = args.execs.or(args.smoke.then_some(SMOKE_EXECS).filter(|_| args.time.is_none()));
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    Plan {
+        campaign: Campaign { steps: args.steps.into(), ..Campaign::new(args.seed) },
+        execs,
+        time: args.time.or(if execs.is_none() { Some(USUAL_TIME) } else { None }),
+        threads: args.threads.map_or(cores, usize::from),
+        defects: args.defects.set(),
+        keep_going: args.keep_going,
+        options: Options { paranoid: args.paranoid || Options::default().paranoid },
+    }
+}
+
+/// A flag that Ctrl-C sets; the second Ctrl-C ends the process.
+fn interruptible() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let handler = move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        eprintln!("warning: Ctrl-C will end the process at once: {error}");
+    }
+    stop
+}
+
+fn bar(plan: &Plan) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(plan.execs, ProgressDrawTarget::stderr_with_hz(8));
+    let template = match plan.execs {
+        Some(_) => "{elapsed} {wide_bar} {pos}/{len} {per_sec}, {msg}",
+        None => "{elapsed} {spinner} {pos} programs, {per_sec}, {msg}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn pace(stats: &Stats, elapsed: Duration) {
+    let rate = |count: u64| (count as f64 / elapsed.as_secs_f64().max(1e-9)) as u64;
+    eprintln!(
+        "{:.1} s, {} executions/s, {} operations/s",
+        elapsed.as_secs_f64(),
+        summary::group(rate(stats.programs)),
+        summary::group(rate(stats.steps)),
+    );
+}
+
+fn tell(
+    args: &HuntArgs,
+    plan: &Plan,
+    stats: &Stats,
+    findings: &[Finding],
+    floors: &[String],
+) -> Result<(), Stop> {
+    let mut files = Vec::new();
+    for finding in findings {
+        files.push(finding.save(&args.findings, plan)?);
+    }
+    if args.format == Format::Json {
+        let findings = findings.iter().zip(&files).map(|(finding, file)| finding.json(file, plan));
+        write::json(&Json {
+            schema_version: 1,
+            seed: plan.campaign.seed,
+            steps: plan.campaign.steps,
+            defects: finding::on(plan.defects).map(|defect| defect.info().name).collect(),
+            summary: summary::json(stats),
+            findings: findings.collect(),
+            floors: floors.to_vec(),
+        })?;
+        return Ok(());
+    }
+    let mut out = summary::text(stats, plan.campaign.seed);
+    for (finding, file) in findings.iter().zip(&files) {
+        let _ = write!(out, "\n{}", finding.tell(file, plan));
+    }
+    for floor in floors {
+        let _ = writeln!(out, "floor not reached: {floor}");
+    }
+    let verdict = match (findings.len(), floors.len()) {
+        (0, 0) => "clean: both sides agreed after every operation".to_owned(),
+        (0, floors) => format!("{floors} floors not reached"),
+        (1, _) => "1 finding".to_owned(),
+        (findings, _) => format!("{findings} kinds of finding"),
+    };
+    let _ = writeln!(out, "{verdict}");
+    write::text(&out)?;
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Programs from files.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use program::codec::{self, Decoder};
+use program::{Program, text};
+
+use crate::exit::Stop;
+
+/// Reads a whole file, or standard input for `-`.
+pub fn read(path: &Path) -> Result<Vec<u8>, Stop> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+        return Ok(bytes);
+    }
+    fs::read(path).map_err(|error| unreadable(path, &error))
+}
+
+/// What to call a file in messages.
+pub fn name(path: &Path) -> String {
+    if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Stop {
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => "check the path; findings are written to `findings/`",
+        io::ErrorKind::IsADirectory => "name the files in it, e.g. `DIR/*.txt`",
+        _ => "the file must be readable",
+    };
+    Stop::Input(format!("error: cannot read {}: {error}\n  hint: {hint}", name(path)))
+}
+
+/// Loads a program in either form. `raw`: any bytes at all mean a program.
+pub fn load(path: &Path, raw: bool) -> Result<Program, Stop> {
+    let bytes = read(path)?;
+    if raw {
+        let mut program = Program::default();
+        Decoder::default().decode(&bytes, &mut program);
+        return Ok(program);
+    }
+    if is_bytes(&bytes) {
+        return codec::decode_strict(&bytes).map_err(|error| {
+            let hint = "`--bytes` reads any bytes, as fuzzing engines do";
+            Stop::Input(format!("error: {}: {error}\n  hint: {hint}", name(path)))
+        });
+    }
+    parse(path, &source(path, bytes)?)
+}
+
+/// Parses the text form.
+pub fn parse(path: &Path, source: &str) -> Result<Program, Stop> {
+    text::parse(source).map_err(|error| Stop::Input(error.render(source, &name(path))))
+}
+
+/// The text of a file.
+pub fn source(path: &Path, bytes: Vec<u8>) -> Result<String, Stop> {
+    String::from_utf8(bytes).map_err(|_| {
+        let hint = "programs are UTF-8 text, or bytes that begin with `ml`; `--bytes` reads any";
+        Stop::Input(format!("error: {}: neither text nor a program\n  hint: {hint}", name(path)))
+    })
+}
+
+/// Whether it begins as the byte form does: the magic, then a version, which is no printable
+/// character.
+fn is_bytes(bytes: &[u8]) -> bool {
+    bytes.starts_with(&codec::MAGIC) && bytes.get(2).is_some_and(|&version| version < b'\t')
+}

@@ -1,0 +1,86 @@
+//! One program judged: what was found, and when two findings are the same.
+
+use lockstep::{Divergence, Lockstep, Options, Stats, Verdict};
+use optimized::Defects;
+use program::Program;
+
+use crate::guard::{self, Panic};
+
+/// What a program showed.
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    /// The two sides differ, or one misbehaved.
+    Diverged(Box<Divergence>),
+    /// A side panicked.
+    Panicked(Panic),
+}
+
+/// What must stay the same while a program is made smaller.
+#[derive(Clone, PartialEq, Eq, Debug, PartialOrd, Ord)]
+pub struct Signature {
+    /// The class of the finding.
+    pub class: String,
+    /// The path that the optimised side took last; of a panic, the place.
+    pub path: String,
+}
+
+impl Trouble {
+    /// What must stay the same while the program is made smaller.
+    pub fn signature(&self) -> Signature {
+        match self {
+            Trouble::Diverged(divergence) => Signature {
+                class: divergence.class.to_string(),
+                path: divergence.path.unwrap_or_default().to_owned(),
+            },
+            Trouble::Panicked(panic) => {
+                Signature { class: "panic".to_owned(), path: panic.place.clone() }
+            }
+        }
+    }
+
+    /// The most telling field, by its stable name.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Trouble::Diverged(divergence) => divergence.field_name(),
+            Trouble::Panicked(_) => "none",
+        }
+    }
+}
+
+/// Judges programs, surviving those that panic.
+pub struct Judge {
+    lockstep: Lockstep,
+    /// What was counted on sides that panicked.
+    stats: Stats,
+    defects: Defects,
+    options: Options,
+}
+
+impl Judge {
+    /// A judge of the optimised side with these defects.
+    pub fn new(defects: Defects, options: Options) -> Judge {
+        Judge { lockstep: Lockstep::new(defects), stats: Stats::default(), defects, options }
+    }
+
+    /// What was counted since the last call.
+    pub fn take_stats(&mut self) -> Stats {
+        let mut stats = std::mem::take(&mut self.stats);
+        stats.merge(&self.lockstep.take_stats());
+        stats
+    }
+
+    /// Runs one program.
+    #[inline]
+    pub fn judge(&mut self, program: &Program) -> Option<Trouble> {
+        match guard::catch(|| self.lockstep.run(program, &self.options)) {
+            Ok(Verdict::Clean) => None,
+            Ok(Verdict::Diverged(divergence)) => Some(Trouble::Diverged(divergence)),
+            Err(panic) => {
+                // Whatever state the two were left in, nobody will see it.
+                self.stats.merge(&self.lockstep.take_stats());
+                self.lockstep = Lockstep::new(self.defects);
+                Some(Trouble::Panicked(panic))
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What a hunt did, and the floors that it must reach.
+
+use std::fmt::Write;
+
+use comfy_table::{CellAlignment, Table, presets};
+use lockstep::Stats;
+use optimized::Path;
+use program::Kind;
+use serde::Serialize;
+
+/// Least share of the operations of a kind that must succeed, in percent.
+const SUCCESS_FLOOR: u64 = 30;
+/// Least number of effective steps of a program of 16.
+const EFFECTIVE_FLOOR: f64 = 10.0;
+
+/// The counters as JSON.
+#[derive(Serialize)]
+pub struct Json {
+    programs: u64,
+    operations: u64,
+    effective_per_program: f64,
+    snapshots_compared: u64,
+    kinds: Vec<KindJson>,
+    paths: Vec<PathJson>,
+}
+
+#[derive(Serialize)]
+struct KindJson {
+    kind: &'static str,
+    attempts: u64,
+    successes: u64,
+}
+
+#[derive(Serialize)]
+struct PathJson {
+    path: &'static str,
+    hits: u64,
+}
+
+/// The counters for programs.
+pub fn json(stats: &Stats) -> Json {
+    let kind = |&kind: &Kind| KindJson {
+        kind: kind.name(),
+        attempts: stats.kind(kind).attempts,
+        successes: stats.kind(kind).successes,
+    };
+    let path = |&path: &Path| PathJson { path: path.name(), hits: hits(stats, path) };
+    Json {
+        programs: stats.programs,
+        operations: stats.steps,
+        effective_per_program: stats.effective_per_program(),
+        snapshots_compared: stats.inspected,
+        kinds: Kind::ALL.iter().map(kind).collect(),
+        paths: Path::ALL.iter().map(path).collect(),
+    }
+}
+
+/// The counters for people.
+pub fn text(stats: &Stats, seed: u64) -> String {
+    let mut out = table(
+        ["operation", "attempts", "succeeded"],
+        Kind::ALL.iter().map(|&kind| {
+            let count = stats.kind(kind);
+            let rate = match count.attempts {
+                0 => "-".to_owned(),
+                attempts => format!("{:.1}%", 100.0 * count.successes as f64 / attempts as f64),
+            };
+            [kind.name().to_owned(), group(count.attempts), rate]
+        }),
+    );
+    out.push('\n');
+    out.push_str(&table(
+        ["path of the optimised side", "hits", ""],
+        Path::ALL.iter().map(|&path| {
+            let hits = hits(stats, path);
+            let share = if hits == 0 { "never" } else { "" };
+            [path.name().to_owned(), group(hits), share.to_owned()]
+        }),
+    ));
+    let _ = writeln!(
+        out,
+        "\n{} programs, {} operations compared, {} full snapshots; {:.1} of {:.1} operations a \
+         program had an effect; {} of {} paths taken; seed {seed}",
+        group(stats.programs),
+        group(stats.steps),
+        group(stats.inspected),
+        stats.effective_per_program(),
+        stats.steps as f64 / stats.programs.max(1) as f64,
+        stats.paths_taken(),
+        Path::ALL.len(),
+    );
+    out
+}
+
+/// The floors that were not reached.
+pub fn shortfalls(stats: &Stats) -> Vec<String> {
+    let mut list = Vec::new();
+    for &kind in Kind::ALL.iter().filter(|&&kind| kind != Kind::Nop) {
+        let count = stats.kind(kind);
+        let name = kind.name();
+        if count.attempts == 0 {
+            list.push(format!("operation {name} was never attempted"));
+        } else if count.successes * 100 < count.attempts * SUCCESS_FLOOR {
+            let rate = 100.0 * count.successes as f64 / count.attempts as f64;
+            list.push(format!("operation {name} succeeds in {rate:.1}%, below {SUCCESS_FLOOR}%"));
+        }
+    }
+    for &path in Path::ALL.iter().filter(|&&path| hits(stats, path) == 0) {
+        list.push(format!("path {} was never taken", path.name()));
+    }
+    // Stated for programs of 16 steps; others in proportion.
+    let effective = 16.0 * stats.effective as f64 / stats.steps.max(1) as f64;
+    if effective < EFFECTIVE_FLOOR {
+        list.push(format!(
+            "{effective:.2} of 16 operations have an effect, below {EFFECTIVE_FLOOR}"
+        ));
+    }
+    list
+}
+
+fn hits(stats: &Stats, path: Path) -> u64 {
+    stats.paths.get(path as usize).copied().unwrap_or(0)
+}
+
+fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    rows.for_each(|row| {
+        table.add_row(row);
+    });
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n") + "\n"
+}
+
+/// A number with its thousands apart.
+pub fn group(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!(group(0), "0");
+        assert_eq!(group(999), "999");
+        assert_eq!(group(1000), "1,000");
+        assert_eq!(group(12_345_678), "12,345,678");
+    }
+
+    #[test]
+    fn nothing_reaches_no_floor() {
+        let floors = shortfalls(&Stats::default());
+        assert!(floors.iter().any(|floor| floor.contains("operation write was never attempted")));
+        assert!(floors.iter().any(|floor| floor.contains("have an effect")));
+        let untaken = floors.iter().filter(|floor| floor.starts_with("path ")).count();
+        assert_eq!(untaken, Path::ALL.len());
+    }
+}
