@@ -23,6 +23,7 @@ mod page_alloc;
 mod pgtable;
 mod rmap;
 mod snapshot;
+mod step;
 mod swap_lru;
 mod vma;
 mod world;

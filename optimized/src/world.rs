@@ -5,14 +5,12 @@ use std::fmt;
 
 use machine::{Machine, RwSem, SeqCount, SpinLock, Task, run_alone};
 use program::{
-    Birth, Call, Errno, Fail, Foll, Form, HandleId, LockId, MmId, Model, ObjectId, Op, Outcome,
-    Place, Ret, Shape, Snapshot, Span, Step, TaskId, digest, written,
+    Birth, Fail, Foll, HandleId, LockId, MmId, Model, ObjectId, Place, Shape, Step, TaskId, digest,
 };
 
 use crate::coverage::Path;
 use crate::defects::{Defect, Defects};
 use crate::frame::{Frames, Pfn};
-use crate::gup::GupFlags;
 use crate::page_alloc::Zones;
 use crate::pgtable::{Pmd, Tables};
 use crate::vma::Vma;
@@ -217,7 +215,7 @@ impl World {
     }
 
     /// `mm_set_has_pinned_flag`.
-    fn mm_set_has_pinned(&self, mm: MmId) {
+    pub(crate) fn mm_set_has_pinned(&self, mm: MmId) {
         if !self.mm(mm).has_pinned.replace(true) {
             self.frames.add(digest::has_pinned(mm));
         }
@@ -249,7 +247,7 @@ impl World {
         (0..self.zones.end()).map(Pfn).filter(published)
     }
 
-    fn context(&self, number: usize, step: &Step) -> Cx {
+    pub(crate) fn context(&self, number: usize, step: &Step) -> Cx {
         Cx {
             number,
             cpu: step.cpu,
@@ -261,7 +259,7 @@ impl World {
     }
 
     /// Runs an operation alone on the machine, with the accounting of its conduct.
-    fn alone<T: Default>(&self, operation: impl Future<Output = T>) -> T {
+    pub(crate) fn alone<T: Default>(&self, operation: impl Future<Output = T>) -> T {
         self.machine.begin();
         self.conduct.set(None);
         self.path.set(None);
@@ -278,10 +276,8 @@ impl World {
             }
         }
     }
-}
 
-impl Model for World {
-    fn reset(&mut self, shape: &Shape) {
+    pub(crate) fn reset_all(&mut self, shape: &Shape) {
         self.reset_memory(shape);
         self.tables.reset();
         self.anon_vmas.get_mut().clear();
@@ -307,251 +303,13 @@ impl Model for World {
         self.mm_alive(MmId(0));
     }
 
-    fn step(&mut self, call: Call<'_>, out: &mut Outcome) {
-        let cx = self.context(call.number, call.step);
-        out.ret = match call.step.op {
-            Op::Gup { mm, range, handle, entry, foll, write } => {
-                let mut got = std::mem::take(&mut self.handles[usize::from(handle.0)]);
-                let span = call.layout.span(range);
-                let flags = GupFlags { write, foll: Some(foll) };
-                let gup = self.alone(self.op_gup(&cx, mm, span, entry, flags, &mut got.pages));
-                if !got.pages.is_empty() {
-                    got.foll = Some(foll);
-                    self.handle_terms(handle, &got.pages, true);
-                }
-                self.handles[usize::from(handle.0)] = got;
-                gup
-            }
-            Op::Put { handle } => {
-                let held = self.take_handle(handle);
-                let pages: Vec<_> = held.pages.iter().copied().map(Some).collect();
-                self.alone(self.op_unpin(&cx, &pages, Foll::Get, Form::Pages, false))
-            }
-            Op::Unpin { handle, also, form, dirty, hole } => {
-                let mut pages: Vec<_> =
-                    self.take_handle(handle).pages.into_iter().map(Some).collect();
-                if let Some(also) = also {
-                    let more = self.take_handle(also).pages;
-                    pages.extend(hole.then_some(None));
-                    pages.extend(more.into_iter().map(Some));
-                }
-                self.alone(self.op_unpin(&cx, &pages, Foll::Pin, form, dirty))
-            }
-            Op::Peek { handle } => {
-                let pages = &self.handles[usize::from(handle.0)].pages;
-                out.data.extend(pages.iter().map(|&pfn| self.frames.data(pfn)));
-                if pages.is_empty() { Ret::Void } else { Ret::Ok(pages.len() as u32) }
-            }
-            Op::LockPage { mm, range, lock, task } => {
-                let vpn = call.layout.span(range).start;
-                let task = Task(task.0);
-                let (ret, locked) = self.alone(self.op_lock_page(mm, vpn, task));
-                if let Some(pfn) = locked {
-                    self.locks[usize::from(lock.0)] = Some((pfn, task));
-                    self.frames.add(digest::lock(lock, self.frames.name(pfn)));
-                }
-                ret
-            }
-            Op::UnlockPage { lock } => match self.locks[usize::from(lock.0)].take() {
-                None => Ret::Void,
-                Some((pfn, task)) => {
-                    self.frames.sub(digest::lock(lock, self.frames.name(pfn)));
-                    self.alone(self.op_unlock_page(pfn, task))
-                }
-            },
-            _ => self.alone(self.op(&cx, call, &mut out.data)),
-        };
-    }
-
-    fn digest(&self) -> u64 {
-        self.frames.digest()
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        self.build_snapshot()
-    }
-
-    fn teardown(&mut self) {
-        let step = Step { cpu: 0, op: Op::Nop, place: Place::Normal, fail: None };
-        let cx = self.context(0, &step);
-        self.alone(async {
-            self.lru_add_drain_all();
-            self.truncate_inode_pages(&cx, |_| true).await;
-        });
-    }
-}
-
-/// One async function an operation that needs more than a call.
-impl World {
-    /// Every operation that creates and consumes neither handle nor lock.
-    async fn op(&self, cx: &Cx, call: Call<'_>, data: &mut Vec<u64>) -> Ret {
-        let layout = call.layout;
-        let dead = |mm: MmId| !self.mm(mm).alive.get();
-        match call.step.op {
-            Op::Mmap { mm, .. }
-            | Op::Munmap { mm, .. }
-            | Op::Mprotect { mm, .. }
-            | Op::Mremap { mm, .. }
-            | Op::Madvise { mm, .. }
-            | Op::Read { mm, .. }
-            | Op::Write { mm, .. }
-            | Op::Fork { mm, .. }
-            | Op::Exit { mm }
-            | Op::SplitFolio { mm, .. }
-            | Op::Migrate { mm, .. }
-                if dead(mm) =>
-            {
-                Ret::Void
-            }
-            Op::Mmap { mm, area, backing, prot, .. } => {
-                if self.has(Defect::Canary) {
-                    self.mm_set_has_pinned(mm);
-                }
-                self.do_mmap(cx, mm, layout.area(area), backing, prot, area.0).await;
-                Ret::Ok(0)
-            }
-            Op::Munmap { mm, range } => {
-                self.munmap(cx, mm, layout.span(range)).await;
-                Ret::Ok(0)
-            }
-            Op::Mprotect { mm, range, prot } => {
-                ret(self.do_mprotect(cx, mm, layout.span(range), prot).await)
-            }
-            Op::Mremap { mm, range, area, .. } => {
-                ret(self.mremap(cx, mm, layout.span(range), layout.area(area)).await)
-            }
-            Op::Madvise { mm, range, advice } => {
-                ret(self.do_madvise(cx, mm, layout.span(range), advice).await)
-            }
-            Op::Read { mm, range } => self.op_read(cx, mm, layout.span(range), data).await,
-            Op::Write { mm, range } => self.op_write(cx, mm, layout.span(range)).await,
-            Op::Fork { mm, child } => ret(self.fork(cx, mm, child).await),
-            Op::Exit { mm } => {
-                self.exit_mmap(cx, mm).await;
-                Ret::Ok(0)
-            }
-            Op::LruAddDrain => {
-                self.lru_add_drain(cx.cpu);
-                Ret::Ok(0)
-            }
-            Op::LruAddDrainAll => {
-                self.lru_add_drain_all();
-                Ret::Ok(0)
-            }
-            Op::SplitFolio { mm, range } => {
-                ret(self.split_huge_page_at(cx, mm, layout.span(range).start).await)
-            }
-            Op::Migrate { mm, range, mode } => {
-                ret(self.migrate_at(cx, mm, layout.span(range).start, mode).await)
-            }
-            Op::Offline { place } => ret(self.offline_pages(cx, place).await),
-            _ => Ret::Ok(0),
-        }
-    }
-
-    async fn op_read(&self, cx: &Cx, mm: MmId, span: Span, data: &mut Vec<u64>) -> Ret {
-        for vpn in span.start..span.end {
-            match self.user_access(cx, mm, vpn, false).await {
-                Ok(pfn) => data.push(self.frames.data(pfn)),
-                Err(fault) => return Ret::Err(fault.signal()),
-            }
-        }
-        Ret::Ok(span.end - span.start)
-    }
-
-    async fn op_write(&self, cx: &Cx, mm: MmId, span: Span) -> Ret {
-        for vpn in span.start..span.end {
-            match self.user_access(cx, mm, vpn, true).await {
-                Ok(pfn) => self.frames.set_data(pfn, written(cx.number, vpn - span.start)),
-                Err(fault) => return Ret::Err(fault.signal()),
-            }
-        }
-        Ret::Ok(span.end - span.start)
-    }
-
-    async fn op_gup(
-        &self,
-        cx: &Cx,
-        mm: MmId,
-        span: Span,
-        entry: program::Entry,
-        flags: GupFlags,
-        pages: &mut Vec<Pfn>,
-    ) -> Ret {
-        if !self.mm(mm).alive.get() {
-            return Ret::Void;
-        }
-        if flags.foll == Some(Foll::Pin) {
-            self.mm_set_has_pinned(mm);
-        }
-        let got = match entry {
-            program::Entry::Slow => self.get_user_pages(cx, mm, span, flags, pages).await,
-            _ => self.gup_fast_fallback(cx, mm, span, flags, entry, pages).await,
-        };
-        got.map_or_else(Ret::Err, Ret::Ok)
-    }
-
-    async fn op_unpin(
-        &self,
-        cx: &Cx,
-        pages: &[Option<Pfn>],
-        foll: Foll,
-        form: Form,
-        dirty: bool,
-    ) -> Ret {
-        let count = pages.iter().flatten().count() as u32;
-        if count == 0 {
-            return Ret::Void;
-        }
-        if form == Form::Pages {
-            self.unpin_user_pages(cx, pages, foll, dirty).await;
-            return Ret::Ok(count);
-        }
-        // The caller coalesces as one that builds a bvec does: by pfn alone.
-        let mut at = 0;
-        while at < pages.len() {
-            let Some(first) = pages[at] else {
-                at += 1;
-                continue;
-            };
-            let run = (0u32..)
-                .zip(&pages[at..])
-                .take_while(|(i, page)| page.is_some_and(|p| p.0 == first.0.wrapping_add(*i)))
-                .count();
-            self.unpin_user_page_range(cx, first, run as u32, dirty).await;
-            at += run;
-        }
-        Ret::Ok(count)
-    }
-
-    async fn op_lock_page(&self, mm: MmId, vpn: u32, task: Task) -> (Ret, Option<Pfn>) {
-        if !self.mm(mm).alive.get() {
-            return (Ret::Void, None);
-        }
-        let Some(head) = self.folio_walk(mm, vpn) else {
-            return (Ret::Err(Errno::ENOENT), None);
-        };
-        self.folio_get(head);
-        self.frames.lock(head).lock(&self.machine, task, "PG_locked").await;
-        self.frames.lock_changed(head, task, true);
-        self.machine.released(); // held by the program from here on, not by the operation
-        (Ret::Ok(0), Some(head))
-    }
-
-    async fn op_unlock_page(&self, head: Pfn, task: Task) -> Ret {
-        self.machine.acquired();
-        self.folio_unlock_as(task, head);
-        self.folio_put(head);
-        Ret::Ok(0)
-    }
-
-    fn take_handle(&mut self, handle: HandleId) -> Handle {
+    pub(crate) fn take_handle(&mut self, handle: HandleId) -> Handle {
         let held = std::mem::take(&mut self.handles[usize::from(handle.0)]);
         self.handle_terms(handle, &held.pages, false);
         held
     }
 
-    fn handle_terms(&self, handle: HandleId, pages: &[Pfn], add: bool) {
+    pub(crate) fn handle_terms(&self, handle: HandleId, pages: &[Pfn], add: bool) {
         for (index, &pfn) in (0..).zip(pages) {
             let term = digest::handle(handle, index, self.page_ref(pfn));
             if add { self.frames.add(term) } else { self.frames.sub(term) }
@@ -567,8 +325,4 @@ impl World {
 /// A task's name in the vocabulary.
 pub(crate) fn task_id(task: Task) -> TaskId {
     TaskId(task.0)
-}
-
-fn ret(result: Result<(), Errno>) -> Ret {
-    result.map_or_else(Ret::Err, |()| Ret::Ok(0))
 }
