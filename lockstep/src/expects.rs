@@ -2,11 +2,8 @@
 
 use program::{
     EntryView, Expect, Field, FolioView, Layout, Outcome, PageRef, Place, Program, Ret, Snapshot,
-    Target,
+    Target, text,
 };
-
-use crate::names;
-use crate::render;
 
 /// A statement that does not hold on one side.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,7 +39,7 @@ pub(crate) fn failures(
             };
             if let Some(stated) = expect.ret.filter(|&stated| stated != outcome.ret) {
                 let stated: Ret = stated;
-                fail("result".to_owned(), render::ret(stated), render::ret(outcome.ret));
+                fail("result".to_owned(), stated.to_string(), outcome.ret.to_string());
             }
             let sight = Sight::of(expect, program, layout, state);
             for &(field, stated) in &expect.fields {
@@ -144,7 +141,7 @@ fn target(target: Target) -> String {
     match target {
         Target::Result => "result".to_owned(),
         Target::Machine => "machine".to_owned(),
-        Target::Page(mm, range) => format!("mm{} a{}+{}", mm.0, range.area.0, range.off),
+        Target::Page(mm, range) => format!("mm{} m{}+{}", mm.0, range.area.0, range.off),
         Target::Handle(handle, index) => format!("h{}[{index}]", handle.0),
     }
 }
@@ -157,7 +154,7 @@ fn zone(number: u64) -> String {
 fn show(field: Field, value: u64) -> String {
     match field {
         Field::Zone => zone(value),
-        Field::Data => names::content(value),
+        Field::Data => text::value(value).to_string(),
         _ => value.to_string(),
     }
 }

@@ -75,21 +75,10 @@ impl Names {
     }
 }
 
-/// Content as the program's text writes it: `0`, `step.page` or `ffile.index`.
-pub fn content(value: u64) -> String {
-    if value == 0 {
-        "0".to_owned()
-    } else if value >> 48 == 1 {
-        format!("f{}.{}", (value >> 32) & 0xffff, value & 0xffff_ffff)
-    } else {
-        format!("{}.{}", value >> 16, value & 0xffff)
-    }
-}
-
-/// A virtual page as `a0+2`, or by its number outside every area.
+/// A virtual page as `m0+2`, or by its number outside every area.
 pub(crate) fn page(layout: &Layout, vpn: u32) -> String {
     match layout.locate(vpn) {
-        Some((area, off)) => format!("a{}+{off}", area.0),
+        Some((area, off)) => format!("m{}+{off}", area.0),
         None => format!("page {vpn}"),
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use program::{
-    EntryView, FolioView, Layout, MmId, MmView, Name, ObjectId, Place, Prot, Ret, Snapshot, VmaView,
+    EntryView, FolioView, Layout, MmId, MmView, Name, ObjectId, Place, Prot, Snapshot, VmaView,
+    text,
 };
 
 use crate::compare::{FieldDiff, FolioField, MmField, Value, What};
-pub use crate::names::content;
 use crate::names::{self, Names};
 
 /// A state, one fact a line, with names of its own.
@@ -92,7 +92,7 @@ fn folio(out: &mut String, name: Name, view: &FolioView, names: &Names) {
     if view.dirty {
         text.push_str(" dirty");
     }
-    let _ = write!(text, " data={}", list(&view.data, |&value| names::content(value)));
+    let _ = write!(text, " data={}", list(&view.data, |&value| text::value(value).to_string()));
     line(out, format_args!("{text}"));
 }
 
@@ -111,7 +111,7 @@ fn place_text(place: Place) -> &'static str {
 fn object_name(object: ObjectId) -> String {
     match object {
         ObjectId::File(file) => format!("f{file}"),
-        ObjectId::Shmem(area) => format!("shmem of a{area}"),
+        ObjectId::Shmem(area) => format!("shmem of m{area}"),
     }
 }
 
@@ -140,16 +140,6 @@ fn vma_text(vma: &VmaView, layout: &Layout) -> String {
     ];
     extra.iter().filter(|(set, _)| *set).for_each(|(_, name)| text.push_str(name));
     text
-}
-
-/// A return value as the program's text writes it.
-pub fn ret(ret: Ret) -> String {
-    match ret {
-        Ret::Void => "void".to_owned(),
-        Ret::Ok(count) => format!("ok {count}"),
-        Ret::Err(errno) => format!("{errno:?}"),
-        Ret::WouldBlock => "would block".to_owned(),
-    }
 }
 
 /// What differs in one field: its name and both values.
@@ -224,8 +214,8 @@ fn value_text(value: &Value, layout: &Layout, names: &Names) -> String {
         }
         Value::Entry(entry) => entry_text(entry, names),
         Value::Vma(vma) => vma_text(vma, layout),
-        Value::Ret(value) => ret(*value),
-        Value::Data(value) => names::content(*value),
+        Value::Ret(value) => value.to_string(),
+        Value::Data(value) => text::value(*value).to_string(),
         Value::Text(text) => text.clone(),
     }
 }

@@ -45,7 +45,6 @@ pub struct Moment<'a, R, O> {
 }
 
 /// Both sides, and buffers that every run reuses.
-#[derive(Clone, Debug)]
 pub struct Lockstep<R = Reference, O = World> {
     reference: R,
     optimized: O,
@@ -82,7 +81,7 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
     /// What was counted since the last call, and starts counting anew.
     pub fn take_stats(&mut self) -> Stats {
         let mut stats = std::mem::take(&mut self.stats);
-        stats.paths = self.optimized.hits().to_vec();
+        stats.paths = self.optimized.hits();
         self.optimized.clear_hits();
         stats
     }

@@ -16,8 +16,8 @@ pub trait Subject: Model {
     }
 
     /// How often each path was taken since [`Subject::clear_hits`].
-    fn hits(&self) -> &[u64] {
-        &[]
+    fn hits(&self) -> Vec<u64> {
+        Vec::new()
     }
 
     /// Starts counting paths anew.
@@ -35,9 +35,8 @@ impl Subject for World {
         World::conduct(self).map(|conduct| (conduct.class(), conduct.to_string()))
     }
 
-    #[inline]
-    fn hits(&self) -> &[u64] {
-        World::hits(self)
+    fn hits(&self) -> Vec<u64> {
+        World::hits(self).to_vec()
     }
 
     fn clear_hits(&mut self) {

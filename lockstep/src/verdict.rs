@@ -77,7 +77,7 @@ impl Class {
             Class::Lock => "lock",
             Class::Mapping => "mapping",
             Class::Vma => "vma",
-            Class::Mm => "mm",
+            Class::Mm => "mm-flags",
             Class::Handle => "handle",
             Class::Refcount(_) => "refcount",
             Class::Mapcount => "mapcount",

@@ -5,10 +5,10 @@ use std::io::IsTerminal;
 
 use similar::{ChangeTag, TextDiff};
 
-/// Whether standard output wants colours (<https://no-color.org>).
-pub fn colours() -> bool {
+/// Whether an output stream wants colours (<https://no-color.org>).
+pub fn colours(stream: &impl IsTerminal) -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal() && !refused
+    stream.is_terminal() && !refused
 }
 
 /// A line diff in which `-` is the reference and `+` the optimised side; lines that agree are left

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lockstep::{Options, When, minimise, program_hash, render};
 use optimized::{Defect, Defects};
-use program::{Layout, Program, text};
+use program::{Layout, Program};
 use serde::Serialize;
 
 use crate::campaign::{self, Found, Plan};
@@ -78,7 +78,7 @@ impl Finding {
             plan.campaign.seed, self.found.index, plan.campaign.steps
         );
         let _ = writeln!(out, "# {}", replay_command(&path, plan.defects));
-        out.push_str(&text::print(&self.program));
+        let _ = write!(out, "{}", self.program);
         write::file(&path, &out)?;
         Ok(path)
     }
@@ -113,7 +113,7 @@ impl Finding {
             self.runs,
             if times > 1 { format!("; {times} executions show it") } else { String::new() },
         );
-        for line in text::print(&self.program).lines() {
+        for line in self.program.to_string().lines() {
             let _ = writeln!(out, "    {line}");
         }
         out.push('\n');
@@ -144,7 +144,7 @@ impl Finding {
             }),
             steps: self.program.steps().count(),
             fields,
-            program: text::print(&self.program),
+            program: self.program.to_string(),
             file: file.display().to_string(),
             replay: replay_command(file, plan.defects),
         }
@@ -177,10 +177,10 @@ pub fn explain(program: &Program, trouble: &Trouble) -> String {
     let mut out = match divergence.when {
         When::Start => "before the first step".to_owned(),
         When::Step(number, step) => {
-            format!("after step {}, {}", number + 1, text::print_step(&step))
+            format!("after step {}, {}", number + 1, step)
         }
         When::Ending(step) => {
-            format!("when all was given back, after {}", text::print_step(&step))
+            format!("when all was given back, after {}", step)
         }
         When::End => "when all was given back".to_owned(),
     };
@@ -199,7 +199,7 @@ pub fn explain(program: &Program, trouble: &Trouble) -> String {
         );
     }
     let (a, b) = render::pair(&divergence.reference, &divergence.optimized, &layout);
-    let diff = diff::folded(&a, &b, diff::colours());
+    let diff = diff::folded(&a, &b, diff::colours(&std::io::stdout()));
     if !diff.is_empty() {
         let _ = write!(out, "\n{diff}");
     }

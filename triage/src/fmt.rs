@@ -22,9 +22,8 @@ pub fn run(args: &FmtArgs) -> Result<Exit, Stop> {
     let mut files = Vec::new();
     for path in &args.files {
         let source = input::source(path, input::read(path)?)?;
-        input::parse(path, &source)?;
-        let canonical = text::format(&source)
-            .map_err(|error| Stop::Input(error.render(&source, &input::name(path))))?;
+        let canonical =
+            text::format(&source).map_err(|errors| input::mistakes(path, &source, &errors))?;
         files.push((path, source, canonical));
     }
     for (path, source, canonical) in files {

@@ -7,6 +7,7 @@ use std::path::Path;
 use program::codec::{self, Decoder};
 use program::{Program, text};
 
+use crate::diff;
 use crate::exit::Stop;
 
 /// Reads a whole file, or standard input for `-`.
@@ -52,7 +53,16 @@ pub fn load(path: &Path, raw: bool) -> Result<Program, Stop> {
 
 /// Parses the text form.
 pub fn parse(path: &Path, source: &str) -> Result<Program, Stop> {
-    text::parse(source).map_err(|error| Stop::Input(error.render(source, &name(path))))
+    match text::parse(source) {
+        Ok(parsed) => Ok(parsed.program),
+        Err(errors) => Err(mistakes(path, source, &errors)),
+    }
+}
+
+/// What is wrong with a text, as a compiler would show it.
+pub fn mistakes(path: &Path, source: &str, errors: &[text::ParseError]) -> Stop {
+    let colours = diff::colours(&io::stderr());
+    Stop::Input(text::render_all(errors, &name(path), source, colours))
 }
 
 /// The text of a file.

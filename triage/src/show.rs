@@ -66,9 +66,9 @@ impl Scribe {
         let Outcome { ret, data } = moment.expected;
         self.steps.push(Json {
             step: moment.number + 1,
-            operation: text::print_step(moment.step),
-            result: render::ret(*ret),
-            data: data.iter().map(|&value| render::content(value)).collect(),
+            operation: moment.step.to_string(),
+            result: ret.to_string(),
+            data: data.iter().map(|&value| text::value(value).to_string()).collect(),
             state: render::dump(&state, &self.layout, &self.names)
                 .lines()
                 .map(str::to_owned)
