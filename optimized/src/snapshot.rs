@@ -20,7 +20,7 @@ impl World {
         Snapshot {
             folios: self.folios().map(|pfn| (name(pfn), self.folio_view(pfn))).collect(),
             mms: self.live_mms().map(|mm| (mm, self.mm_view(self.mm(mm)))).collect(),
-            handles: (0..)
+            handles: (0..=u8::MAX)
                 .map(HandleId)
                 .zip(&self.handles)
                 .filter(|(_, handle)| !handle.pages.is_empty())

@@ -7,8 +7,8 @@ use program::{
 };
 
 use crate::defects::Defect;
-use crate::frame::Pfn;
-use crate::gup::GupFlags;
+use crate::frame::{Pfn, ZERO_PFN};
+use crate::gup::{GupFlags, nth_page};
 use crate::world::{Cx, World};
 
 impl Model for World {
@@ -223,10 +223,12 @@ impl World {
                 at += 1;
                 continue;
             };
-            let run = (0u32..)
-                .zip(&pages[at..])
-                .take_while(|(i, page)| page.is_some_and(|p| p.0 == first.0.wrapping_add(*i)))
-                .count();
+            let next = |i: u32, page: Pfn| page == nth_page(first, i) && page != ZERO_PFN;
+            let run = (1u32..)
+                .zip(&pages[at + 1..])
+                .take_while(|(i, page)| page.is_some_and(|page| next(*i, page)))
+                .count()
+                + 1;
             self.unpin_user_page_range(cx, first, run as u32, dirty).await;
             at += run;
         }

@@ -318,7 +318,9 @@ impl World {
 
     /// Locks that the program holds.
     pub(crate) fn held_locks(&self) -> impl Iterator<Item = (LockId, Pfn)> + '_ {
-        (0..).zip(&self.locks).filter_map(|(id, held)| held.map(|(pfn, _)| (LockId(id), pfn)))
+        (0..=u8::MAX)
+            .zip(&self.locks)
+            .filter_map(|(id, held)| held.map(|(pfn, _)| (LockId(id), pfn)))
     }
 }
 
