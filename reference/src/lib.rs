@@ -1,1 +1,102 @@
-//! Under construction.
+//! The reference memory manager: relations, no counts.
+//!
+//! It keeps a ledger of who holds what: this entry maps that page, this handle pins it, this
+//! CPU's LRU batch holds it. Refcount, mapcount, pincount and pages in use are questions put to
+//! the ledger (`ledger.rs`), so no slip of arithmetic can hide here. There are no locks, no
+//! page-table machinery and no clever paths; work is done a page at a time. What each operation
+//! means is `docs/operations.md`; comments name the rule they carry out by its section there
+//! (`ops 1.4`) or by its letter in the list of kernel facts (`B4`, `K9`).
+
+mod address_space;
+mod cow;
+mod fault;
+mod filemap;
+mod folio;
+mod fork;
+mod gup;
+mod ledger;
+mod lru;
+mod madvise;
+mod migrate;
+mod mm;
+mod mremap;
+mod page_alloc;
+mod snapshot;
+mod state;
+mod thp;
+mod vma;
+
+use program::{Call, Model, Outcome, Ret, Shape, Snapshot};
+
+use state::{State, Stop};
+
+/// The reference side.
+#[derive(Debug)]
+pub struct Reference {
+    state: State,
+    /// The state before the running step, kept while a `lock_page` could make it sleep.
+    before: State,
+}
+
+impl Clone for Reference {
+    fn clone(&self) -> Self {
+        Reference { state: self.state.clone(), before: State::default() }
+    }
+
+    /// Reuses the allocations of `self`.
+    fn clone_from(&mut self, other: &Self) {
+        self.state.clone_from(&other.state);
+    }
+}
+
+impl Reference {
+    /// A machine of the default shape.
+    pub fn new() -> Reference {
+        let mut reference = Reference { state: State::default(), before: State::default() };
+        reference.reset(&Shape::default());
+        reference
+    }
+}
+
+impl Default for Reference {
+    fn default() -> Self {
+        Reference::new()
+    }
+}
+
+impl Model for Reference {
+    fn reset(&mut self, shape: &Shape) {
+        self.state.reset(shape);
+    }
+
+    fn step(&mut self, call: Call<'_>, out: &mut Outcome) {
+        // Decision 18: a step that would sleep on a held folio lock has no effect. Nothing sleeps
+        // while no lock is held.
+        if self.state.holds_a_lock() {
+            self.before.clone_from(&self.state);
+        }
+        out.ret = match self.state.run(call, out) {
+            Ok(ret) => ret,
+            Err(Stop::Fail(errno)) => Ret::Err(errno),
+            Err(Stop::Sleep) => {
+                std::mem::swap(&mut self.state, &mut self.before);
+                out.data.clear();
+                Ret::WouldBlock
+            }
+        };
+        debug_assert_eq!(self.digest(), self.snapshot().digest(), "drift after {call:?}");
+    }
+
+    fn digest(&self) -> u64 {
+        self.state.ledger.sum()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.state.snapshot()
+    }
+
+    fn teardown(&mut self) {
+        self.state.lru_add_drain_all();
+        self.state.evict_files();
+    }
+}

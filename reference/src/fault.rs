@@ -1,0 +1,167 @@
+//! CPU access and page faults (ops 1, B3).
+
+use program::{Birth, Errno, MmId, Ret, Site, Span, written};
+
+use crate::ledger::FolioId;
+use crate::mm::{Entry, Page, Pmd};
+use crate::state::{Done, State, fail};
+use crate::vma::Vma;
+
+/// What a fault is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Access {
+    Read,
+    Write,
+    /// FAULT_FLAG_UNSHARE: a read-only pin of a shared anonymous page.
+    Unshare,
+}
+
+impl State {
+    /// CPU reads.
+    pub fn read(&mut self, mm: MmId, span: Span, values: &mut Vec<u64>) -> Done<Ret> {
+        for vpn in span.start..span.end {
+            let page = self.access(mm, vpn, Access::Read)?;
+            values.push(self.ledger.data(page));
+        }
+        Ok(Ret::Ok(span.end - span.start))
+    }
+
+    /// CPU writes. (A writable PTE of a dirty-tracked mapping is dirty already: rule 5.)
+    pub fn write(&mut self, mm: MmId, span: Span) -> Done<Ret> {
+        for (i, vpn) in (0..).zip(span.start..span.end) {
+            if let Page::Of(folio, sub) = self.access(mm, vpn, Access::Write)? {
+                self.ledger.set_data(folio, sub, written(self.now.number, i));
+            }
+        }
+        Ok(Ret::Ok(span.end - span.start))
+    }
+
+    /// Faults until the entry permits the access.
+    fn access(&mut self, mm: MmId, vpn: u32, access: Access) -> Done<Page> {
+        loop {
+            match self.translate(mm, vpn).map(|mapped| mapped.entry) {
+                Some(e) if e.read && (e.write || access == Access::Read) => return Ok(e.page),
+                _ => self.fault(mm, vpn, access)?,
+            }
+        }
+    }
+
+    /// `handle_mm_fault`, after the permission check of `do_user_addr_fault`.
+    pub fn fault(&mut self, mm: MmId, vpn: u32, access: Access) -> Done {
+        let Some(vma) = self.vma(mm, vpn) else { return fail(Errno::SIGSEGV) };
+        let permitted = match access {
+            Access::Write => vma.is_writable(),
+            Access::Read | Access::Unshare => vma.is_readable(),
+        };
+        if !permitted {
+            return fail(Errno::SIGSEGV);
+        }
+        let pmd = vpn / self.ptes;
+        match self.pmd(mm, pmd) {
+            Pmd::Huge(_) if access == Access::Read => return Ok(()),
+            Pmd::Huge(entry) => return self.do_huge_pmd_wp_page(mm, pmd, entry, access),
+            Pmd::None if access == Access::Write && self.thp_eligible(&vma, pmd) => {
+                if self.do_huge_pmd_anonymous_page(mm, pmd)? {
+                    return Ok(());
+                }
+            }
+            Pmd::None | Pmd::Table => {}
+        }
+        match self.entry(mm, vpn) {
+            Some(_) if access == Access::Read => Ok(()),
+            Some(entry) => self.do_wp_page(mm, vpn, &vma, entry, access),
+            None if vma.is_anonymous() => self.do_anonymous_page(mm, vpn, access),
+            None => self.do_fault(mm, vpn, &vma, access),
+        }
+    }
+
+    /// Rule 2. A table stays even if the page fails.
+    fn do_anonymous_page(&mut self, mm: MmId, vpn: u32, access: Access) -> Done {
+        self.table_for(mm, vpn)?;
+        self.install_table(mm, vpn);
+        if access != Access::Write {
+            let zero = Entry { page: Page::Zero, read: true, write: false, dirty: false };
+            self.set_entry(mm, vpn, Some(zero));
+            return Ok(());
+        }
+        self.anon_vma_prepare(mm, vpn);
+        let folio = self.alloc(Site::Page, 0, Birth::Anon(mm, vpn), true)?;
+        self.map_new_anon(mm, vpn, folio, 0, true, true);
+        Ok(())
+    }
+
+    /// Maps a new exclusive anonymous page with this content: ref 2, the PTE and the batch (B2).
+    /// An older entry's mapping goes.
+    pub fn map_new_anon(
+        &mut self,
+        mm: MmId,
+        vpn: u32,
+        folio: FolioId,
+        data: u64,
+        read: bool,
+        write: bool,
+    ) {
+        self.ledger.set_data(folio, 0, data);
+        self.ledger.set_exclusive(folio, 0, true);
+        let old = self.folio_at(mm, vpn);
+        let entry = Entry { page: Page::Of(folio, 0), read, write, dirty: false };
+        self.set_entry(mm, vpn, Some(entry));
+        self.lru_add(folio);
+        if let Some(old) = old {
+            self.ledger.removed_mapping(old);
+        }
+    }
+
+    /// Rule 3: object-backed VMAs.
+    fn do_fault(&mut self, mm: MmId, vpn: u32, vma: &Vma, access: Access) -> Done {
+        if access == Access::Write && !vma.flags.shared {
+            return self.do_cow_fault(mm, vpn, vma);
+        }
+        self.table_for(mm, vpn)?;
+        let folio = self.filemap_fault(vma, vpn)?;
+        self.install_table(mm, vpn);
+        // K8: shmem is writable at once where the VMA is; a regular file waits for a write.
+        let shmem = vma.flags.shared && !vma.wants_writenotify();
+        let write = access == Access::Write || (shmem && vma.is_writable());
+        let dirty = access == Access::Write && vma.wants_writenotify();
+        let entry = Entry { page: Page::Of(folio, 0), read: true, write, dirty };
+        self.set_entry(mm, vpn, Some(entry));
+        if dirty {
+            self.ledger.set_dirty(folio, true);
+        }
+        Ok(())
+    }
+
+    fn do_cow_fault(&mut self, mm: MmId, vpn: u32, vma: &Vma) -> Done {
+        self.anon_vma_prepare(mm, vpn);
+        let birth = Birth::Anon(mm, vpn);
+        let copy = self.alloc(Site::Page, 0, birth, true)?;
+        let source = self.table_for(mm, vpn).and_then(|()| self.filemap_fault(vma, vpn));
+        match source {
+            Ok(source) => {
+                self.install_table(mm, vpn);
+                let data = self.ledger.data(Page::Of(source, 0));
+                self.map_new_anon(mm, vpn, copy, data, true, true);
+                Ok(())
+            }
+            Err(stop) => {
+                self.unborn(copy, birth);
+                Err(stop)
+            }
+        }
+    }
+
+    /// The attempt at a table, if the PMD has none.
+    pub fn table_for(&mut self, mm: MmId, vpn: u32) -> Done {
+        match self.pmd(mm, vpn / self.ptes) {
+            Pmd::None => self.attempt(Site::Table),
+            Pmd::Table | Pmd::Huge(_) => Ok(()),
+        }
+    }
+
+    pub fn install_table(&mut self, mm: MmId, vpn: u32) {
+        if self.pmd(mm, vpn / self.ptes) == Pmd::None {
+            self.set_pmd(mm, vpn / self.ptes, Pmd::Table);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! fork (ops 2, B4, K7).
+
+use program::{Birth, MmId, Site};
+
+use crate::mm::{Entry, Mapped, Page, Pmd, pmds};
+use crate::state::{Done, State, Stop};
+use crate::vma::Vma;
+
+impl State {
+    /// A failed fork tears the child down; what was done to the parent stays (decision 22).
+    pub fn fork(&mut self, mm: MmId, child: MmId) -> Done {
+        self.create_mm(child);
+        let copied = self.dup_mmap(mm, child);
+        if let Err(Stop::Fail(_)) = copied {
+            self.exit(child)?;
+        }
+        copied
+    }
+
+    fn dup_mmap(&mut self, mm: MmId, child: MmId) -> Done {
+        for i in 0..self.mm(mm).vmas.len() {
+            let vma = self.mm(mm).vmas[i];
+            if vma.flags.dontfork {
+                continue;
+            }
+            let anon_vma = vma.anon_vma.map(|_| self.fresh_anon_vma());
+            self.insert_vma(child, Vma { anon_vma, ..vma });
+            // Decision 10: without an anon_vma a later fault finds everything again.
+            if anon_vma.is_some() {
+                self.copy_page_range(mm, child, &vma)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_page_range(&mut self, mm: MmId, child: MmId, vma: &Vma) -> Done {
+        for (pmd, first, last) in pmds(vma.start, vma.end, self.ptes) {
+            match self.pmd(mm, pmd) {
+                Pmd::None => continue,
+                Pmd::Huge(entry) => {
+                    self.attempt(Site::Table)?;
+                    if self.copy_huge_pmd(mm, child, pmd, entry) {
+                        continue;
+                    }
+                }
+                Pmd::Table => {}
+            }
+            self.table_for(child, first)?;
+            self.install_table(child, first);
+            for vpn in first..last {
+                if let Some(entry) = self.entry(mm, vpn) {
+                    self.copy_present_pte(mm, child, vpn, entry, vma)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Shares the huge folio, or splits the PMD of a pinned one and says no.
+    fn copy_huge_pmd(&mut self, mm: MmId, child: MmId, pmd: u32, entry: Entry) -> bool {
+        let mapped = Mapped { entry, huge: true };
+        if self.must_copy(mm, mapped) {
+            self.split_huge_pmd(mm, pmd);
+            return false;
+        }
+        let shared = self.share(mapped);
+        self.set_pmd(mm, pmd, Pmd::Huge(shared));
+        self.set_pmd(child, pmd, Pmd::Huge(shared));
+        true
+    }
+
+    fn copy_present_pte(
+        &mut self,
+        mm: MmId,
+        child: MmId,
+        vpn: u32,
+        entry: Entry,
+        vma: &Vma,
+    ) -> Done {
+        let mapped = Mapped { entry, huge: false };
+        if self.must_copy(mm, mapped) {
+            let copy = self.alloc(Site::Page, 0, Birth::Anon(child, vpn), true)?;
+            let data = self.ledger.data(entry.page);
+            let (read, write) = (vma.is_readable(), vma.is_writable());
+            self.map_new_anon(child, vpn, copy, data, read, write);
+        } else {
+            let shared = self.share(mapped);
+            self.set_entry(mm, vpn, Some(shared));
+            self.set_entry(child, vpn, Some(shared));
+        }
+        Ok(())
+    }
+
+    /// `folio_try_dup_anon_rmap`: an exclusive page that may be pinned is not shared (I4). The
+    /// test is per folio (K7).
+    fn must_copy(&self, mm: MmId, mapped: Mapped) -> bool {
+        let Page::Of(folio, _) = mapped.entry.page else { return false };
+        self.anon_exclusive(mapped) == Some(true)
+            && self.mm(mm).has_pinned
+            && self.ledger.folio(folio).maybe_pinned()
+    }
+
+    /// The entry of both parent and child: read-only, no longer exclusive.
+    fn share(&mut self, mapped: Mapped) -> Entry {
+        if let (Page::Of(folio, sub), Some(true)) = (mapped.entry.page, self.anon_exclusive(mapped))
+        {
+            self.ledger.set_exclusive(folio, sub, false);
+        }
+        Entry { write: false, ..mapped.entry }
+    }
+}

@@ -1,0 +1,74 @@
+//! madvise (ops 2).
+
+use program::{Advice, Errno, MmId, Span, VmaFlags};
+
+use crate::fault::Access;
+use crate::state::{Done, State, fail};
+use crate::vma::Vma;
+
+impl State {
+    pub fn madvise(&mut self, mm: MmId, span: Span, advice: Advice) -> Done {
+        match advice {
+            Advice::PopulateRead => self.populate(mm, span, Access::Read),
+            Advice::PopulateWrite => self.populate(mm, span, Access::Write),
+            _ => self.madvise_walk_vmas(mm, span, advice),
+        }
+    }
+
+    /// VMA by VMA. Holes are passed over, but make the result ENOMEM.
+    fn madvise_walk_vmas(&mut self, mm: MmId, span: Span, advice: Advice) -> Done {
+        let mut hole = false;
+        let mut at = span.start;
+        while at < span.end {
+            let Some(vma) = self.vma_from(mm, at).filter(|vma| vma.start < span.end) else {
+                hole = true;
+                break;
+            };
+            hole |= at < vma.start;
+            let (start, end) = (vma.start.max(at), vma.end.min(span.end));
+            self.madvise_vma(mm, &vma, start, end, advice)?;
+            at = end;
+        }
+        if hole { fail(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    fn madvise_vma(&mut self, mm: MmId, vma: &Vma, start: u32, end: u32, advice: Advice) -> Done {
+        let old = vma.flags;
+        let flags = match advice {
+            Advice::DontNeed => {
+                self.lru_add_drain(self.now.cpu);
+                self.zap(mm, start, end);
+                return Ok(());
+            }
+            Advice::Collapse => return self.madvise_collapse(mm, vma, start, end),
+            Advice::DontFork => VmaFlags { dontfork: true, ..old },
+            Advice::DoFork => VmaFlags { dontfork: false, ..old },
+            Advice::HugePage => VmaFlags { hugepage: true, nohugepage: false, ..old },
+            Advice::NoHugePage => VmaFlags { hugepage: false, nohugepage: true, ..old },
+            Advice::PopulateRead | Advice::PopulateWrite => old,
+        };
+        if flags != old {
+            self.set_vma_flags(mm, start, end, flags);
+        }
+        Ok(())
+    }
+
+    /// MADV_POPULATE_*: GUP's slow walk without references, then a drain, also after an error.
+    fn populate(&mut self, mm: MmId, span: Span, access: Access) -> Done {
+        let result = (span.start..span.end).try_for_each(|vpn| self.populate_page(mm, vpn, access));
+        self.lru_add_drain(self.now.cpu);
+        result
+    }
+
+    fn populate_page(&mut self, mm: MmId, vpn: u32, access: Access) -> Done {
+        let write = access == Access::Write;
+        let Some(vma) = self.vma(mm, vpn) else { return fail(Errno::ENOMEM) };
+        if !(if write { vma.is_writable() } else { vma.is_readable() }) {
+            return fail(Errno::EINVAL);
+        }
+        while let Err(access) = self.follow_page(mm, vpn, false, write) {
+            self.faultin_page(mm, vpn, access)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! mremap: a whole range moves to a fresh place (ops 2, decision 20).
+
+use program::{Errno, MmId, Span};
+
+use crate::mm::Pmd;
+use crate::state::{Done, State, fail};
+use crate::vma::Vma;
+
+/// A piece of the move: pages `from..from + len` go to `to`.
+#[derive(Clone, Copy)]
+struct Extent {
+    from: u32,
+    to: u32,
+    len: u32,
+}
+
+/// The extents of a move: each ends at the next PMD boundary of the old or the new place
+/// (`get_extent`).
+fn extents(old: Span, new: Span, ptes: u32) -> impl Iterator<Item = Extent> {
+    let mut from = old.start;
+    std::iter::from_fn(move || {
+        let to = new.start + (from - old.start);
+        let len = (ptes - from % ptes).min(ptes - to % ptes).min(old.end - from);
+        let extent = Extent { from, to, len };
+        from += len;
+        (len > 0).then_some(extent)
+    })
+}
+
+impl State {
+    pub fn mremap(&mut self, mm: MmId, old: Span, new: Span) -> Done {
+        let Some(vma) = self.vma(mm, old.start).filter(|vma| vma.contains(old.start, old.end))
+        else {
+            return fail(Errno::EFAULT);
+        };
+        // `copy_vma`: a VMA without pages yet takes its new address as pgoff.
+        let unfaulted = vma.is_anonymous() && vma.anon_vma.is_none();
+        let pgoff = if unfaulted { new.start } else { vma.index(old.start) };
+        self.insert_vma(mm, Vma { start: new.start, end: new.end, pgoff, ..vma });
+        for (done, extent) in extents(old, new, self.ptes).enumerate() {
+            if let Err(stop) = self.move_extent(mm, extent) {
+                for Extent { from, to, len } in extents(old, new, self.ptes).take(done) {
+                    self.move_back(mm, Extent { from: to, to: from, len });
+                }
+                self.munmap(mm, new)?;
+                return Err(stop);
+            }
+        }
+        self.munmap(mm, old)
+    }
+
+    /// One turn of `move_page_tables`.
+    fn move_extent(&mut self, mm: MmId, extent: Extent) -> Done {
+        let whole = extent.len == self.ptes;
+        match self.pmd(mm, extent.from / self.ptes) {
+            Pmd::None => return Ok(()),
+            Pmd::Huge(_) | Pmd::Table if whole => {
+                self.move_pmd(mm, extent);
+                return Ok(());
+            }
+            Pmd::Huge(_) => self.split_huge_pmd(mm, extent.from / self.ptes),
+            Pmd::Table => {}
+        }
+        self.table_for(mm, extent.to)?;
+        self.install_table(mm, extent.to);
+        self.move_ptes(mm, extent);
+        Ok(())
+    }
+
+    fn move_back(&mut self, mm: MmId, extent: Extent) {
+        if extent.len == self.ptes {
+            self.move_pmd(mm, extent);
+        } else {
+            self.move_ptes(mm, extent);
+        }
+    }
+
+    /// A huge entry, or a table with all that is in it.
+    fn move_pmd(&mut self, mm: MmId, extent: Extent) {
+        let pmd = self.pmd(mm, extent.from / self.ptes);
+        self.set_pmd(mm, extent.to / self.ptes, pmd);
+        self.move_ptes(mm, extent);
+        self.set_pmd(mm, extent.from / self.ptes, Pmd::None);
+    }
+
+    fn move_ptes(&mut self, mm: MmId, extent: Extent) {
+        for page in 0..extent.len {
+            if let Some(entry) = self.entry(mm, extent.from + page) {
+                self.set_entry(mm, extent.to + page, Some(entry));
+                self.set_entry(mm, extent.from + page, None);
+            }
+        }
+    }
+}

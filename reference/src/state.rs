@@ -1,0 +1,183 @@
+//! The whole state, and which operation is done where.
+
+use program::{Call, Errno, MmId, Op, Outcome};
+use program::{Range, Ret, Shape, TaskId};
+
+use crate::gup::Handle;
+use crate::ledger::{FolioId, Ledger};
+use crate::mm::Mm;
+use crate::page_alloc::Now;
+
+/// Why a step, or a part of one, ends early.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// It would sleep on a folio lock that a `lock_page` holds.
+    Sleep,
+    /// It fails.
+    Fail(Errno),
+}
+
+/// Result of a part of a step.
+pub(crate) type Done<T = ()> = Result<T, Stop>;
+
+pub(crate) fn fail<T>(errno: Errno) -> Done<T> {
+    Err(Stop::Fail(errno))
+}
+
+/// `Clone` whose `clone_from` reuses allocations, field by field.
+macro_rules! reuse_clone {
+    ($type:ident { $($field:ident),* $(,)? }) => {
+        impl Clone for $type {
+            fn clone(&self) -> Self {
+                $type { $($field: self.$field.clone()),* }
+            }
+
+            fn clone_from(&mut self, other: &Self) {
+                $(self.$field.clone_from(&other.$field);)*
+            }
+        }
+    };
+}
+pub(crate) use reuse_clone;
+
+#[derive(Default, Debug)]
+pub(crate) struct State {
+    pub shape: Shape,
+    /// N: entries a table, pages a huge folio.
+    pub ptes: u32,
+    pub ledger: Ledger,
+    /// By `MmId`.
+    pub mms: Vec<Mm>,
+    /// By `HandleId`; an empty handle does not exist.
+    pub handles: Vec<Handle>,
+    /// By `LockId`: the locked folio and its holder.
+    pub locks: Vec<Option<(FolioId, TaskId)>>,
+    /// By object (`State::object_slot`), then by index: the resident folio.
+    pub cache: Vec<Vec<Option<FolioId>>>,
+    /// By CPU: the folios in its lru_add batch.
+    pub batches: Vec<Vec<FolioId>>,
+    /// Identity of the next fresh anon_vma.
+    pub next_anon_vma: u32,
+    /// The running step.
+    pub now: Now,
+}
+reuse_clone!(State {
+    shape,
+    ptes,
+    ledger,
+    mms,
+    handles,
+    locks,
+    cache,
+    batches,
+    next_anon_vma,
+    now,
+});
+
+impl State {
+    /// A fresh machine with one empty mm; keeps allocations.
+    pub fn reset(&mut self, shape: &Shape) {
+        self.shape.clone_from(shape);
+        self.ptes = u32::from(shape.ptes);
+        self.ledger.reset();
+        self.mms.iter_mut().for_each(Mm::clear);
+        self.handles.iter_mut().for_each(|handle| handle.pages.clear());
+        self.locks.clear();
+        self.cache.iter_mut().for_each(Vec::clear);
+        self.batches.iter_mut().for_each(Vec::clear);
+        self.batches.resize(usize::from(shape.cpus), Vec::new());
+        self.next_anon_vma = 0;
+        self.create_mm(MmId(0));
+    }
+
+    /// Order of a huge folio.
+    pub fn huge_order(&self) -> u8 {
+        self.ptes.ilog2() as u8
+    }
+
+    pub fn holds_a_lock(&self) -> bool {
+        self.locks.iter().any(Option::is_some)
+    }
+
+    /// Carries out one step.
+    pub fn run(&mut self, call: Call<'_>, out: &mut Outcome) -> Done<Ret> {
+        let Call { number, step, layout } = call;
+        self.now.begin(number, step);
+        if !self.has_objects(&step.op) {
+            return Ok(Ret::Void);
+        }
+        let span = |range: Range| layout.span(range);
+        match step.op {
+            Op::Nop => Ok(Ret::Void),
+            Op::Mmap { mm, area, backing, prot, .. } => {
+                self.mmap(mm, area, layout.area(area), backing, prot);
+                Ok(Ret::Ok(0))
+            }
+            Op::Munmap { mm, range } => self.munmap(mm, span(range)).map(done),
+            Op::Mprotect { mm, range, prot } => self.mprotect(mm, span(range), prot).map(done),
+            Op::Mremap { mm, range, area, .. } => {
+                self.mremap(mm, span(range), layout.area(area)).map(done)
+            }
+            Op::Madvise { mm, range, advice } => self.madvise(mm, span(range), advice).map(done),
+            Op::Read { mm, range } => self.read(mm, span(range), &mut out.data),
+            Op::Write { mm, range } => self.write(mm, span(range)),
+            Op::Fork { mm, child } => self.fork(mm, child).map(done),
+            Op::Exit { mm } => self.exit(mm).map(done),
+            Op::Gup { mm, range, handle, entry, foll, write } => {
+                self.gup(mm, span(range), handle, entry, foll, write)
+            }
+            Op::Put { handle } => Ok(Ret::Ok(self.release(handle))),
+            Op::Unpin { handle, also, dirty, .. } => self.unpin(handle, also, dirty),
+            Op::Peek { handle } => Ok(self.peek(handle, &mut out.data)),
+            Op::LruAddDrain => {
+                self.lru_add_drain(step.cpu);
+                Ok(Ret::Ok(0))
+            }
+            Op::LruAddDrainAll => {
+                self.lru_add_drain_all();
+                Ok(Ret::Ok(0))
+            }
+            Op::SplitFolio { mm, range } => self.split_folio(mm, span(range).start).map(done),
+            Op::Migrate { mm, range, mode } => self.migrate(mm, span(range).start, mode).map(done),
+            Op::Offline { place } => self.offline(place).map(done),
+            Op::LockPage { mm, range, lock, task } => {
+                self.lock_page(mm, span(range).start, lock, task).map(done)
+            }
+            Op::UnlockPage { lock } => {
+                self.unlock_page(lock);
+                Ok(Ret::Ok(0))
+            }
+        }
+    }
+
+    /// Whether the objects that the operation uses exist (ops 0: else `void`).
+    fn has_objects(&self, op: &Op) -> bool {
+        match *op {
+            Op::Nop | Op::LruAddDrain | Op::LruAddDrainAll | Op::Offline { .. } => true,
+            Op::Mmap { mm, .. }
+            | Op::Munmap { mm, .. }
+            | Op::Mprotect { mm, .. }
+            | Op::Mremap { mm, .. }
+            | Op::Madvise { mm, .. }
+            | Op::Read { mm, .. }
+            | Op::Write { mm, .. }
+            | Op::Fork { mm, .. }
+            | Op::Exit { mm }
+            | Op::Gup { mm, .. }
+            | Op::SplitFolio { mm, .. }
+            | Op::Migrate { mm, .. }
+            | Op::LockPage { mm, .. } => self.is_live(mm),
+            Op::Put { handle } | Op::Peek { handle } => self.handle_exists(handle),
+            Op::Unpin { handle, also, .. } => {
+                self.handle_exists(handle) || also.is_some_and(|also| self.handle_exists(also))
+            }
+            Op::UnlockPage { lock } => {
+                self.locks.get(usize::from(lock.0)).is_some_and(Option::is_some)
+            }
+        }
+    }
+}
+
+fn done((): ()) -> Ret {
+    Ret::Ok(0)
+}

@@ -1,0 +1,169 @@
+//! Huge folios: fault, PMD split, folio split, collapse (ops 0, 1.1, 2, 4; B7, K1, K11).
+
+use program::{Birth, Errno, MmId, Site, Thp};
+
+use crate::folio::Owner;
+use crate::ledger::FolioId;
+use crate::mm::{Entry, Page, Pmd};
+use crate::state::{Done, State, fail};
+use crate::vma::Vma;
+
+impl State {
+    /// Whether a write fault on this empty PMD maps a huge folio.
+    pub fn thp_eligible(&self, vma: &Vma, pmd: u32) -> bool {
+        let allowed = match self.shape.thp {
+            Thp::Always => !vma.flags.nohugepage,
+            Thp::Madvise => vma.flags.hugepage,
+            Thp::Never => false,
+        };
+        allowed && vma.is_anonymous() && vma.contains(pmd * self.ptes, (pmd + 1) * self.ptes)
+    }
+
+    /// Rule 1: whether it mapped one. No folio: fall back; no table to deposit: ENOMEM (K11).
+    pub fn do_huge_pmd_anonymous_page(&mut self, mm: MmId, pmd: u32) -> Done<bool> {
+        self.anon_vma_prepare(mm, pmd * self.ptes);
+        let birth = Birth::Huge(mm, pmd);
+        let Ok(folio) = self.alloc(Site::Huge, self.huge_order(), birth, true) else {
+            return Ok(false);
+        };
+        if let Err(stop) = self.attempt(Site::Table) {
+            self.unborn(folio, birth);
+            return Err(stop);
+        }
+        self.map_new_huge(mm, pmd, folio);
+        Ok(true)
+    }
+
+    /// Maps a new huge folio: ref 1, the PMD; a large folio does not stay in a batch (B2).
+    fn map_new_huge(&mut self, mm: MmId, pmd: u32, folio: FolioId) {
+        self.ledger.set_exclusive(folio, 0, true);
+        let entry = Entry { page: Page::Of(folio, 0), read: true, write: true, dirty: false };
+        self.set_pmd(mm, pmd, Pmd::Huge(entry));
+        self.lru_add(folio);
+    }
+
+    /// `__split_huge_pmd`: the same mapping by N PTEs; AE of the head becomes AE of all (B7).
+    pub fn split_huge_pmd(&mut self, mm: MmId, pmd: u32) {
+        let Pmd::Huge(entry) = self.pmd(mm, pmd) else { return };
+        let Page::Of(folio, _) = entry.page else { return };
+        let exclusive = self.ledger.folio(folio).pages[0].exclusive;
+        for sub in 0..self.ptes {
+            let page = Page::Of(folio, sub);
+            self.set_entry(mm, pmd * self.ptes + sub, Some(Entry { page, ..entry }));
+            if exclusive {
+                self.ledger.set_exclusive(folio, sub, true);
+            }
+        }
+        self.set_pmd(mm, pmd, Pmd::Table);
+    }
+
+    /// `split_huge_pages_pid` on one page.
+    pub fn split_folio(&mut self, mm: MmId, vpn: u32) -> Done {
+        let Some(id) = self.folio_at(mm, vpn) else { return fail(Errno::ENOENT) };
+        let folio = self.ledger.folio(id);
+        if folio.order == 0 {
+            return fail(Errno::EINVAL);
+        }
+        if folio.refcount() != folio.mapcount() {
+            return fail(Errno::EAGAIN);
+        }
+        if folio.locked().is_some() {
+            return fail(Errno::EBUSY);
+        }
+        self.ledger.relate(id, Owner::Operation);
+        for page in self.split(id) {
+            self.ledger.set_lru(page, true);
+            self.ledger.unrelate(page, Owner::Operation);
+        }
+        Ok(())
+    }
+
+    /// *Split*: the folio's pages become folios of order 0, each still held by the operation,
+    /// which must hold the folio. A page of zeroes loses its mappings to the zero page (K1).
+    pub fn split(&mut self, id: FolioId) -> Vec<FolioId> {
+        for owner in self.ledger.folio(id).owners.clone() {
+            if let Owner::Pmd { mm, pmd } = owner {
+                self.split_huge_pmd(mm, pmd);
+            }
+        }
+        let (name, place) = (self.ledger.folio(id).name, self.ledger.folio(id).place);
+        let contents = self.ledger.folio(id).pages.clone();
+        let mut pages = Vec::with_capacity(contents.len());
+        for (sub, content) in (0..).zip(contents) {
+            let page = self.born(Birth::Split(name, sub), 0, place, true);
+            self.ledger.relate(page, Owner::Operation);
+            self.ledger.set_exclusive(page, 0, content.exclusive);
+            self.ledger.set_data(page, 0, content.data);
+            pages.push(page);
+        }
+        for owner in self.ledger.folio(id).owners.clone() {
+            let Owner::Pte { mm, vpn, sub } = owner else { continue };
+            let Some(entry) = self.entry(mm, vpn) else { continue };
+            let page = pages[sub as usize];
+            let entry = if self.ledger.data(Page::Of(page, 0)) == 0 {
+                Entry { page: Page::Zero, write: false, ..entry }
+            } else {
+                Entry { page: Page::Of(page, 0), ..entry }
+            };
+            self.set_entry(mm, vpn, Some(entry));
+        }
+        self.ledger.unrelate(id, Owner::Operation);
+        pages
+    }
+
+    /// `madvise_collapse` on a piece of a VMA (B7, decision 16).
+    pub fn madvise_collapse(&mut self, mm: MmId, vma: &Vma, start: u32, end: u32) -> Done {
+        let contains_huge = vma.start.next_multiple_of(self.ptes) + self.ptes <= vma.end;
+        if !vma.is_anonymous() || vma.flags.nohugepage || !contains_huge {
+            return fail(Errno::EINVAL);
+        }
+        self.lru_add_drain_all();
+        let (start, end) = (start.div_ceil(self.ptes), end / self.ptes);
+        if start > end {
+            return fail(Errno::EINVAL);
+        }
+        let mut result = Ok(());
+        for pmd in start..end {
+            match self.pmd(mm, pmd) {
+                Pmd::Huge(_) => {}
+                Pmd::None => return fail(Errno::EINVAL),
+                Pmd::Table => match self.collapse_scan(mm, pmd) {
+                    Ok(()) => self.collapse_huge_page(mm, pmd)?,
+                    Err(stop) => result = Err(stop),
+                },
+            }
+        }
+        result
+    }
+
+    /// `hpage_collapse_scan_pmd`: the first PTE in the way; read-only last.
+    fn collapse_scan(&self, mm: MmId, pmd: u32) -> Done {
+        let mut writable = false;
+        for vpn in pmd * self.ptes..(pmd + 1) * self.ptes {
+            let Some(entry) = self.entry(mm, vpn) else { continue };
+            let Page::Of(folio, _) = entry.page else { continue };
+            writable |= entry.write;
+            let folio = self.ledger.folio(folio);
+            if !folio.lru || folio.locked().is_some() || folio.refcount() != folio.mapcount() {
+                return fail(Errno::EAGAIN);
+            }
+        }
+        if writable { Ok(()) } else { fail(Errno::EINVAL) }
+    }
+
+    /// `collapse_huge_page`: copies into a new huge folio. The old pages lose this mapping; the
+    /// table is deposited. The VMA is writable, as one of its PTEs was.
+    fn collapse_huge_page(&mut self, mm: MmId, pmd: u32) -> Done {
+        let birth = Birth::Huge(mm, pmd);
+        let huge = self.alloc(Site::Huge, self.huge_order(), birth, true)?;
+        for sub in 0..self.ptes {
+            let vpn = pmd * self.ptes + sub;
+            if let Some(entry) = self.entry(mm, vpn) {
+                self.ledger.set_data(huge, sub, self.ledger.data(entry.page));
+                self.zap_entry(mm, vpn);
+            }
+        }
+        self.map_new_huge(mm, pmd, huge);
+        Ok(())
+    }
+}
