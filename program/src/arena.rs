@@ -368,6 +368,18 @@ pub enum Object {
     Lock(LockId),
 }
 
+impl Object {
+    /// Its number among the objects of its kind.
+    pub fn id(self) -> u8 {
+        match self {
+            Object::Mm(mm) => mm.0,
+            Object::Area(area) => area.0,
+            Object::Handle(handle) => handle.0,
+            Object::Lock(lock) => lock.0,
+        }
+    }
+}
+
 impl Op {
     /// The address space that it works on.
     pub fn mm(&self) -> Option<MmId> {

@@ -18,6 +18,7 @@ pub mod rng;
 pub mod schedule;
 pub mod shape;
 pub mod snapshot;
+pub mod text;
 pub mod validate;
 
 pub use arena::{Arena, Object};

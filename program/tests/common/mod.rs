@@ -4,9 +4,9 @@
 use program::arena::Arena;
 use program::validate::check_step;
 use program::{
-    Advice, AreaId, Backing, Entry, Fail, Foll, Form, HandleId, LockId, MmId, Mode, Op, Phase,
-    Place, Preempt, Program, Prot, Range, Schedule, Shape, Site, Slice, SplitMix64, Step, TaskId,
-    Thp,
+    Advice, AreaId, Backing, Entry, Errno, Expect, Fail, Field, Foll, Form, HandleId, LockId, MmId,
+    Mode, Op, Phase, Place, Preempt, Program, Prot, Range, Ret, Schedule, Shape, Site, Slice,
+    SplitMix64, Step, Target, TaskId, Thp, on_disk, written,
 };
 use proptest::prelude::*;
 
@@ -44,6 +44,22 @@ pub fn program(seed: u64, proposals: usize) -> Program {
         program.schedule = Schedule { slices: rng.slices(cpus), cycle: rng.slices(cpus) };
     }
     assert_eq!(program.validate(), Ok(()));
+    program
+}
+
+/// The program with valid expectations proposed at random.
+#[allow(dead_code, reason = "not every test file wants expectations")]
+pub fn with_expects(mut program: Program, seed: u64) -> Program {
+    let mut rng = Rng(SplitMix64::new(seed));
+    let steps = program.steps().count() as u64;
+    let mut proposals: Vec<_> = (0..60).map(|_| rng.expect(steps)).collect();
+    proposals.sort_by_key(|expect| expect.after);
+    for expect in proposals {
+        program.expects.push(expect);
+        if program.validate().is_err() {
+            program.expects.pop();
+        }
+    }
     program
 }
 
@@ -86,6 +102,34 @@ impl Rng {
                 run: if self.flip() { 1 } else { 1 + self.below(255) as u8 },
             })
             .collect()
+    }
+
+    fn expect(&mut self, steps: u64) -> Expect {
+        let range = Range {
+            area: AreaId(self.below(4) as u8),
+            off: self.below(4) as u16,
+            len: 1 + self.below(2) as u16,
+        };
+        let mm = MmId(self.below(2) as u8);
+        let handle = HandleId(self.below(3) as u8);
+        let targets = [
+            Target::Result,
+            Target::Page(mm, range),
+            Target::Page(mm, range),
+            Target::Handle(handle, self.below(2) as u16),
+            Target::Machine,
+        ];
+        let target = self.of(&targets);
+        let rets = [Ret::Void, Ret::Ok(3), Ret::Err(Errno::SIGBUS), Ret::WouldBlock];
+        let ret = (target == Target::Result).then(|| self.of(&rets));
+        let fields = (0..self.below(3)).map(|_| {
+            let field = self.of(&Field::ALL);
+            let datas = [0, written(self.below(20) as usize, self.below(3) as u32), on_disk(1, 7)];
+            let value = if field == Field::Data { self.of(&datas) } else { self.below(3) };
+            (field, value)
+        });
+        let fields = if ret.is_none() { fields.collect() } else { vec![] };
+        Expect { after: self.below(steps + 1) as usize, target, ret, fields, cite: "B2".into() }
     }
 
     fn range(&mut self, arena: &Arena) -> Range {
@@ -175,3 +219,86 @@ impl Rng {
         }
     }
 }
+
+#[allow(dead_code, reason = "not every test file writes text")]
+/// Words that texts are made of.
+pub const WORDS: &[&str] = &[
+    "m0",
+    "m1",
+    "m0+1",
+    "m0+9",
+    "mm1",
+    "mm0",
+    "h0",
+    "h1",
+    "h0[1]",
+    "l0",
+    "f0",
+    "f1+2",
+    "=",
+    ":",
+    "*",
+    "(",
+    ")",
+    "#",
+    "cpu0:",
+    "cpu1:",
+    "cpu9",
+    "setup:",
+    "then:",
+    "phase:",
+    "schedule:",
+    "machine",
+    "expect",
+    "by",
+    "B2",
+    "len=2",
+    "len=4",
+    "rw",
+    "r",
+    "none",
+    "private",
+    "shared",
+    "mmap",
+    "munmap",
+    "mprotect",
+    "mremap",
+    "madvise",
+    "dontneed",
+    "read",
+    "write",
+    "fork",
+    "exit",
+    "get",
+    "pin",
+    "put",
+    "unpin",
+    "dirty",
+    "hole",
+    "range",
+    "peek",
+    "lru_add_drain",
+    "split_folio",
+    "migrate",
+    "sync",
+    "offline",
+    "cma",
+    "lock_page",
+    "task=t8",
+    "unlock_page",
+    "nop",
+    "shift=1",
+    "place=cma",
+    "fail=page#1",
+    "ref=1",
+    "data=1.0",
+    "result=0",
+    "cpus=3",
+    "0*3",
+    "1",
+    "0",
+    "é",
+    "m0 = mmap len=4 rw private",
+    "h0 = pin m0",
+    "mm1 = fork",
+];

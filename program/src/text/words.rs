@@ -1,0 +1,66 @@
+//! The words for values, shared by parser and printer.
+
+use crate::op::{Advice, Prot, Site};
+use crate::outcome::Errno;
+use crate::shape::{Place, Preempt, Thp};
+
+/// Values and their words, in the order in which a hint lists them.
+pub type Words<T> = [(&'static str, T)];
+
+/// The word for a value of the table.
+pub fn word<T: PartialEq>(words: &Words<T>, value: T) -> &'static str {
+    words.iter().find(|(_, other)| *other == value).map_or("?", |(word, _)| word)
+}
+
+/// The value of a word.
+pub fn lookup<T: Copy>(words: &Words<T>, word: &str) -> Option<T> {
+    words.iter().find(|(other, _)| *other == word).map(|&(_, value)| value)
+}
+
+/// The words alone.
+pub fn list<T>(words: &Words<T>) -> Vec<&'static str> {
+    words.iter().map(|(word, _)| *word).collect()
+}
+
+pub const PROTS: &Words<Prot> = &[("none", Prot::None), ("r", Prot::Read), ("rw", Prot::ReadWrite)];
+
+pub const PLACES: &Words<Place> =
+    &[("normal", Place::Normal), ("movable", Place::Movable), ("cma", Place::Cma)];
+
+pub const PREEMPTS: &Words<Preempt> =
+    &[("none", Preempt::None), ("voluntary", Preempt::Voluntary), ("full", Preempt::Full)];
+
+pub const THPS: &Words<Thp> =
+    &[("always", Thp::Always), ("madvise", Thp::Madvise), ("never", Thp::Never)];
+
+pub const ADVICE: &Words<Advice> = &[
+    ("dontneed", Advice::DontNeed),
+    ("dontfork", Advice::DontFork),
+    ("dofork", Advice::DoFork),
+    ("hugepage", Advice::HugePage),
+    ("nohugepage", Advice::NoHugePage),
+    ("collapse", Advice::Collapse),
+    ("populate_read", Advice::PopulateRead),
+    ("populate_write", Advice::PopulateWrite),
+];
+
+pub const SITES: &Words<Site> = &[
+    ("table", Site::Table),
+    ("page", Site::Page),
+    ("huge", Site::Huge),
+    ("cache", Site::Cache),
+    ("dst", Site::Dst),
+    ("grab", Site::Grab),
+    ("grab_fast", Site::GrabFast),
+];
+
+pub const ERRNOS: &Words<Errno> = &[
+    ("EFAULT", Errno::EFAULT),
+    ("ENOMEM", Errno::ENOMEM),
+    ("EAGAIN", Errno::EAGAIN),
+    ("EBUSY", Errno::EBUSY),
+    ("EINVAL", Errno::EINVAL),
+    ("ENOENT", Errno::ENOENT),
+    ("SIGSEGV", Errno::SIGSEGV),
+    ("SIGBUS", Errno::SIGBUS),
+];
