@@ -268,7 +268,10 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         }
         fields.extend(differences(&a, &b));
         if fields.is_empty() && when == When::End && a != program::Snapshot::default() {
-            let left = |side| Value::Text(crate::render::state(side, &self.layout));
+            let left = |side| {
+                let text = crate::render::state(side, &self.layout);
+                Value::Text(text.trim_end().replace('\n', "; "))
+            };
             fields.push(FieldDiff { what: What::Left, reference: left(&a), optimized: left(&b) });
         }
         if fields.is_empty() {

@@ -1,6 +1,6 @@
 //! One program judged: what was found, and when two findings are the same.
 
-use lockstep::{Divergence, Lockstep, Options, Stats, Verdict};
+use lockstep::{Class, Divergence, Lockstep, Options, Stats, Verdict};
 use optimized::Defects;
 use program::Program;
 
@@ -20,7 +20,7 @@ pub enum Trouble {
 pub struct Signature {
     /// The class of the finding.
     pub class: String,
-    /// The path that the optimised side took last; of a panic, the place.
+    /// The path that the optimised side took last, if the finding belongs to a path; of a panic, the place.
     pub path: String,
 }
 
@@ -28,10 +28,15 @@ impl Trouble {
     /// What must stay the same while the program is made smaller.
     pub fn signature(&self) -> Signature {
         match self {
-            Trouble::Diverged(divergence) => Signature {
-                class: divergence.class.to_string(),
-                path: divergence.path.unwrap_or_default().to_owned(),
-            },
+            Trouble::Diverged(divergence) => {
+                // Some findings are noticed long after they happened, on any path.
+                let late = matches!(
+                    divergence.class,
+                    Class::Invariant(_) | Class::Digest | Class::Teardown | Class::Expect
+                );
+                let path = divergence.path.filter(|_| !late).unwrap_or_default();
+                Signature { class: divergence.class.to_string(), path: path.to_owned() }
+            }
             Trouble::Panicked(panic) => {
                 Signature { class: "panic".to_owned(), path: panic.place.clone() }
             }
