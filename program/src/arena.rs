@@ -11,6 +11,7 @@
 //! * areas are addresses, not mappings, and never go. Which areas *probably* are mapped in an mm is
 //!   kept too ([`Arena::mapped`]): random programs aim there, no rule depends on it.
 
+use crate::object::Object;
 use crate::op::{AreaId, Foll, HandleId, LockId, MmId, Op, Range};
 
 /// Areas a program may create.
@@ -351,81 +352,6 @@ impl Arena {
         if range.off == 0 && range.len == self.area_len(range.area) {
             let mapped = &mut self.mapped[usize::from(mm.0)];
             *mapped = mapped.without(range.area.0);
-        }
-    }
-}
-
-/// An object that steps name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
-pub enum Object {
-    /// An address space.
-    Mm(MmId),
-    /// An area.
-    Area(AreaId),
-    /// A handle.
-    Handle(HandleId),
-    /// A held folio lock.
-    Lock(LockId),
-}
-
-impl Object {
-    /// Its number among the objects of its kind.
-    pub fn id(self) -> u8 {
-        match self {
-            Object::Mm(mm) => mm.0,
-            Object::Area(area) => area.0,
-            Object::Handle(handle) => handle.0,
-            Object::Lock(lock) => lock.0,
-        }
-    }
-}
-
-impl Op {
-    /// The address space that it works on.
-    pub fn mm(&self) -> Option<MmId> {
-        match *self {
-            Op::Mmap { mm, .. }
-            | Op::Munmap { mm, .. }
-            | Op::Mprotect { mm, .. }
-            | Op::Mremap { mm, .. }
-            | Op::Madvise { mm, .. }
-            | Op::Read { mm, .. }
-            | Op::Write { mm, .. }
-            | Op::Fork { mm, .. }
-            | Op::Exit { mm }
-            | Op::Gup { mm, .. }
-            | Op::SplitFolio { mm, .. }
-            | Op::Migrate { mm, .. }
-            | Op::LockPage { mm, .. } => Some(mm),
-            _ => None,
-        }
-    }
-
-    /// The range that it works on.
-    pub fn range(&self) -> Option<Range> {
-        match *self {
-            Op::Munmap { range, .. }
-            | Op::Mprotect { range, .. }
-            | Op::Mremap { range, .. }
-            | Op::Madvise { range, .. }
-            | Op::Read { range, .. }
-            | Op::Write { range, .. }
-            | Op::Gup { range, .. }
-            | Op::SplitFolio { range, .. }
-            | Op::Migrate { range, .. }
-            | Op::LockPage { range, .. } => Some(range),
-            _ => None,
-        }
-    }
-
-    /// The object that it creates.
-    pub fn creates(&self) -> Option<Object> {
-        match *self {
-            Op::Mmap { area, .. } | Op::Mremap { area, .. } => Some(Object::Area(area)),
-            Op::Fork { child, .. } => Some(Object::Mm(child)),
-            Op::Gup { handle, .. } => Some(Object::Handle(handle)),
-            Op::LockPage { lock, .. } => Some(Object::Lock(lock)),
-            _ => None,
         }
     }
 }

@@ -7,10 +7,12 @@
 pub mod arena;
 pub mod codec;
 pub mod digest;
+pub mod edit;
 pub mod expect;
 pub mod generate;
 pub mod kind;
 pub mod model;
+pub mod object;
 pub mod op;
 pub mod outcome;
 pub mod program;
@@ -21,13 +23,14 @@ pub mod snapshot;
 pub mod text;
 pub mod validate;
 
-pub use arena::{Arena, Object};
+pub use arena::Arena;
 pub use codec::{DecodeError, Decoder, decode_strict};
 pub use digest::{Birth, Name};
 pub use expect::{Expect, Field, Target};
 pub use generate::{Campaign, generate};
 pub use kind::Kind;
 pub use model::{Call, Model};
+pub use object::Object;
 pub use op::{
     Advice, AreaId, Backing, Entry, FILE_PAGES, FILES, Fail, Foll, Form, HandleId, LockId, MmId,
     Mode, Op, Prot, Range, Site, Step, TaskId, on_disk, written,

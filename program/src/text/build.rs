@@ -1,6 +1,5 @@
 //! Arguments to operations.
 
-use crate::arena::Object;
 use crate::op::{
     AreaId, Backing, Entry, Foll, Form, HandleId, LockId, MmId, Mode, Op, Prot, Range, TaskId,
 };
@@ -112,15 +111,4 @@ fn prot(args: &Args<'_>) -> Prot {
 
 fn handle(args: &Args<'_>, index: usize) -> Option<HandleId> {
     Some(HandleId(args.handles.get(index)?.id?))
-}
-
-/// What a valid step consumes.
-pub fn consumed(op: &Op) -> [Option<Object>; 2] {
-    match *op {
-        Op::Exit { mm } => [Some(Object::Mm(mm)), None],
-        Op::Put { handle } => [Some(Object::Handle(handle)), None],
-        Op::Unpin { handle, also, .. } => [Some(Object::Handle(handle)), also.map(Object::Handle)],
-        Op::UnlockPage { lock } => [Some(Object::Lock(lock)), None],
-        _ => [None, None],
-    }
 }

@@ -1,6 +1,6 @@
 //! Broken rules of valid programs, pinned to the argument at fault.
 
-use crate::arena::Object;
+use crate::object::Object;
 use crate::text::args::Args;
 use crate::text::error::{Location, Mistake};
 use crate::text::parser::Parser;

@@ -1,7 +1,7 @@
 //! The text form: what people read, write, review and keep.
 //!
 //! `docs/program-text.md` in the repository is its manual. [`parse`] reads it, [`Program`]'s
-//! `Display` writes the canonical form (`parse(p.to_string())` gives `p` back), and [`format`]
+//! `Display` writes the canonical form (`parse(p.to_string())` gives `p` back), and [`format()`]
 //! rewrites a source line by line in the canonical way without losing a comment.
 
 mod args;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::arena::Object;
+use crate::object::Object;
 use crate::op::{AreaId, HandleId, LockId, MmId};
 
 /// A sort of object that has names.

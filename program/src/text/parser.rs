@@ -1,11 +1,11 @@
 //! Text to program: lines, sections and operations.
 
-use crate::arena::{Arena, Object};
+use crate::arena::Arena;
+use crate::object::Object;
 use crate::op::Step;
 use crate::program::{Phase, Program};
 use crate::schedule::Slice;
 use crate::text::args::Args;
-use crate::text::build::consumed;
 use crate::text::error::{Location, Mistake, ParseError, did_you_mean};
 use crate::text::lexer::{Token, tokens};
 use crate::text::names::{Names, ObjectName, number};
@@ -245,7 +245,7 @@ impl Parser {
             return false;
         }
         self.arena.apply(step.cpu, &step.op);
-        consumed(&step.op).into_iter().flatten().for_each(|o| self.names.end(o, self.line));
+        step.op.consumes().for_each(|o| self.names.end(o, self.line));
         match self.program.phases.last_mut().filter(|_| joins) {
             Some(phase) => phase.steps.push(*step),
             None => self.program.phases.push(Phase { steps: vec![*step] }),

@@ -1,7 +1,8 @@
 //! Rules for expectations.
 
-use crate::arena::{Arena, Object};
+use crate::arena::Arena;
 use crate::expect::{Expect, Field, Target};
+use crate::object::Object;
 use crate::op::{FILE_PAGES, FILES, Op, on_disk};
 use crate::program::Program;
 use crate::validate::{Fault, check_range};

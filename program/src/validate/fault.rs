@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use crate::arena::{MAX_AREAS, MAX_CPUS, MAX_HANDLES, MAX_LOCKS, MAX_MMS, Object};
+use crate::arena::{MAX_AREAS, MAX_CPUS, MAX_HANDLES, MAX_LOCKS, MAX_MMS};
 use crate::codec::{MAX_PLACE_PAGES, MAX_STEPS};
 use crate::expect::Field;
+use crate::object::Object;
 use crate::op::{FILES, HandleId, Range};
 use crate::validate::MAX_AREA_PAGES;
 

@@ -26,9 +26,10 @@ mod fault;
 pub use expects::check_expect;
 pub use fault::{Fault, Invalid, Part};
 
-use crate::arena::{Arena, MAX_CPUS, Object};
+use crate::arena::{Arena, MAX_CPUS};
 use crate::codec::{MAX_PLACE_PAGES, MAX_STEPS};
 use crate::expect::Expect;
+use crate::object::Object;
 use crate::op::{Backing, Entry, FILES, Foll, Form, HandleId, Op, Range, Step};
 use crate::program::Program;
 use crate::schedule::Schedule;

@@ -1,0 +1,137 @@
+//! The objects that operations name, and which operation names which.
+
+use crate::op::{AreaId, HandleId, LockId, MmId, Op, Range};
+
+/// An object that steps name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub enum Object {
+    /// An address space.
+    Mm(MmId),
+    /// An area.
+    Area(AreaId),
+    /// A handle.
+    Handle(HandleId),
+    /// A held folio lock.
+    Lock(LockId),
+}
+
+impl Object {
+    /// Its number among the objects of its kind.
+    pub fn id(self) -> u8 {
+        match self {
+            Object::Mm(mm) => mm.0,
+            Object::Area(area) => area.0,
+            Object::Handle(handle) => handle.0,
+            Object::Lock(lock) => lock.0,
+        }
+    }
+}
+
+impl Op {
+    /// The address space that it works on.
+    pub fn mm(&self) -> Option<MmId> {
+        match *self {
+            Op::Mmap { mm, .. }
+            | Op::Munmap { mm, .. }
+            | Op::Mprotect { mm, .. }
+            | Op::Mremap { mm, .. }
+            | Op::Madvise { mm, .. }
+            | Op::Read { mm, .. }
+            | Op::Write { mm, .. }
+            | Op::Fork { mm, .. }
+            | Op::Exit { mm }
+            | Op::Gup { mm, .. }
+            | Op::SplitFolio { mm, .. }
+            | Op::Migrate { mm, .. }
+            | Op::LockPage { mm, .. } => Some(mm),
+            _ => None,
+        }
+    }
+
+    /// The address space that it works on, to change it.
+    pub fn mm_mut(&mut self) -> Option<&mut MmId> {
+        match self {
+            Op::Mmap { mm, .. }
+            | Op::Munmap { mm, .. }
+            | Op::Mprotect { mm, .. }
+            | Op::Mremap { mm, .. }
+            | Op::Madvise { mm, .. }
+            | Op::Read { mm, .. }
+            | Op::Write { mm, .. }
+            | Op::Fork { mm, .. }
+            | Op::Exit { mm }
+            | Op::Gup { mm, .. }
+            | Op::SplitFolio { mm, .. }
+            | Op::Migrate { mm, .. }
+            | Op::LockPage { mm, .. } => Some(mm),
+            _ => None,
+        }
+    }
+
+    /// The range that it works on.
+    pub fn range(&self) -> Option<Range> {
+        match *self {
+            Op::Munmap { range, .. }
+            | Op::Mprotect { range, .. }
+            | Op::Mremap { range, .. }
+            | Op::Madvise { range, .. }
+            | Op::Read { range, .. }
+            | Op::Write { range, .. }
+            | Op::Gup { range, .. }
+            | Op::SplitFolio { range, .. }
+            | Op::Migrate { range, .. }
+            | Op::LockPage { range, .. } => Some(range),
+            _ => None,
+        }
+    }
+
+    /// The range that it works on, to change it.
+    pub fn range_mut(&mut self) -> Option<&mut Range> {
+        match self {
+            Op::Munmap { range, .. }
+            | Op::Mprotect { range, .. }
+            | Op::Mremap { range, .. }
+            | Op::Madvise { range, .. }
+            | Op::Read { range, .. }
+            | Op::Write { range, .. }
+            | Op::Gup { range, .. }
+            | Op::SplitFolio { range, .. }
+            | Op::Migrate { range, .. }
+            | Op::LockPage { range, .. } => Some(range),
+            _ => None,
+        }
+    }
+
+    /// The object that it creates.
+    pub fn creates(&self) -> Option<Object> {
+        match *self {
+            Op::Mmap { area, .. } | Op::Mremap { area, .. } => Some(Object::Area(area)),
+            Op::Fork { child, .. } => Some(Object::Mm(child)),
+            Op::Gup { handle, .. } => Some(Object::Handle(handle)),
+            Op::LockPage { lock, .. } => Some(Object::Lock(lock)),
+            _ => None,
+        }
+    }
+
+    /// The objects that it uses, those that it consumes included.
+    pub fn uses(&self) -> impl Iterator<Item = Object> {
+        let (one, two) = match *self {
+            Op::Put { handle } | Op::Peek { handle } => (Some(Object::Handle(handle)), None),
+            Op::Unpin { handle, also, .. } => {
+                (Some(Object::Handle(handle)), also.map(Object::Handle))
+            }
+            Op::UnlockPage { lock } => (Some(Object::Lock(lock)), None),
+            _ => (self.mm().map(Object::Mm), self.range().map(|range| Object::Area(range.area))),
+        };
+        one.into_iter().chain(two)
+    }
+
+    /// The objects that it consumes.
+    pub fn consumes(&self) -> impl Iterator<Item = Object> {
+        let consumes = matches!(
+            self,
+            Op::Exit { .. } | Op::Put { .. } | Op::Unpin { .. } | Op::UnlockPage { .. }
+        );
+        self.uses().filter(move |_| consumes)
+    }
+}
