@@ -113,6 +113,8 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         self.layout.assign(program);
         self.reference.reset(&program.shape);
         self.optimized.reset(&program.shape);
+        clear(&mut self.expected);
+        clear(&mut self.found);
         self.stats.programs += 1;
         self.compare(When::Start)?;
         self.expect(program, 0, When::Start)?;
@@ -189,10 +191,8 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
     #[inline]
     fn step(&mut self, number: usize, step: &Step) {
         let call = Call { number, step, layout: &self.layout };
-        self.expected.ret = Ret::default();
-        self.expected.data.clear();
-        self.found.ret = Ret::default();
-        self.found.data.clear();
+        clear(&mut self.expected);
+        clear(&mut self.found);
         self.reference.step(call, &mut self.expected);
         if self.expected.ret == Ret::WouldBlock {
             self.found.ret = Ret::WouldBlock;
@@ -299,4 +299,9 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         let path = self.optimized.path();
         Box::new(Divergence { class, when, path, fields, reference, optimized })
     }
+}
+
+fn clear(outcome: &mut Outcome) {
+    outcome.ret = Ret::default();
+    outcome.data.clear();
 }

@@ -244,6 +244,17 @@ fn a_wrong_result_and_wrong_data_are_found_although_the_states_agree() {
 }
 
 #[test]
+fn a_run_knows_nothing_of_the_one_before() {
+    let lie: fn(&mut Outcome) = |out| out.ret = Ret::Ok(77);
+    let mut lockstep = Lockstep::of(Reference::new(), Liar(Twin(Reference::new()), 3, lie));
+    let (long, short) = (random(4), Program::sequential(Shape::default(), []));
+    for _ in 0..2 {
+        assert_eq!(lockstep.run(&long, &FAST).class(), Some(Class::Result));
+        assert_eq!(lockstep.run(&short, &FAST), Verdict::Clean);
+    }
+}
+
+#[test]
 fn the_classes_have_distinct_names_fit_for_file_names() {
     let mut names: Vec<String> = ERRORS.iter().map(|(_, _, class)| class.to_string()).collect();
     names
