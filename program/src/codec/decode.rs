@@ -64,11 +64,7 @@ impl Decoder {
         let mut header = [0; HEADER_BYTES];
         let have = bytes.len().min(HEADER_BYTES);
         header[..have].copy_from_slice(&bytes[..have]);
-        let mut records = bytes[have..].chunks(RECORD_BYTES).map(|chunk| {
-            let mut record = [0; RECORD_BYTES];
-            record[..chunk.len()].copy_from_slice(chunk);
-            record
-        });
+        let mut records = bytes[have..].chunks(RECORD_BYTES).map(padded);
 
         let [_, _, _, cpus, ptes, batch, policy, pages, mask @ ..] = header;
         let (concurrent, explicit_pages) =
@@ -335,6 +331,15 @@ impl Record {
         let nth = if self.nth < 160 { 1 } else { 1 + self.nth % 4 };
         Some(Fail { site: sites[choice % sites.len()], nth })
     }
+}
+
+/// The last record may be short; a whole one is copied with its length known.
+fn padded(chunk: &[u8]) -> [u8; RECORD_BYTES] {
+    chunk.first_chunk().copied().unwrap_or_else(|| {
+        let mut record = [0; RECORD_BYTES];
+        record[..chunk.len()].copy_from_slice(chunk);
+        record
+    })
 }
 
 fn decode_slices(record: &[u8; RECORD_BYTES], cpus: u8, schedule: &mut Schedule) {

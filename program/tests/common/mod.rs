@@ -10,6 +10,7 @@ use program::{
 };
 use proptest::prelude::*;
 
+#[allow(dead_code, reason = "not every test file wants properties")]
 /// Any valid program without expectations.
 pub fn programs() -> impl Strategy<Value = Program> {
     (any::<u64>(), 0usize..60).prop_map(|(seed, proposals)| program(seed, proposals))
