@@ -4,7 +4,10 @@
 mod common;
 
 use common::nothing;
-use program::{Call, Decoder, Form, Layout, Model, Op, Outcome, Program, Ret, Step, generate};
+use program::{
+    Call, Decoder, Form, Layout, Model, Op, Outcome, PageRef, Program, Ret, Snapshot, Step,
+    generate,
+};
 use reference::Reference;
 
 fn programs(count: u64) -> impl Iterator<Item = Program> {
@@ -72,6 +75,38 @@ fn digest_is_that_of_the_snapshot() {
         run(&mut reference, &program, |reference, _| {
             assert_eq!(reference.digest(), reference.snapshot().digest());
         });
+    }
+}
+
+/// I2: what is writable and anonymous is exclusive. I3: what is exclusive is mapped once. I4: a
+/// pinned mapped anonymous page is exclusive. And nothing is held by an operation that is over.
+fn check_invariants(snapshot: &Snapshot) {
+    for mm in snapshot.mms.values() {
+        let ptes = mm.entries.values().map(|entry| (entry, false));
+        for (entry, huge) in ptes.chain(mm.huge.values().map(|entry| (entry, true))) {
+            let PageRef::Of(name, sub) = entry.page else { continue };
+            let folio = &snapshot.folios[&name];
+            let sub = sub as usize;
+            let exclusive = folio.exclusive[sub];
+            assert!(!entry.write || !folio.anon || exclusive, "I2");
+            let mappings = folio.mapcount[sub] + folio.entire_mapcount;
+            assert!(!exclusive || mappings == 1, "I3");
+            let pinned =
+                (huge && folio.pincount > 0) || (folio.order == 0 && folio.refcount >= 1024);
+            assert!(!pinned || !folio.anon || exclusive, "I4");
+        }
+    }
+    for folio in snapshot.folios.values() {
+        let mapcount = folio.mapcount.iter().sum::<u32>() + folio.entire_mapcount;
+        assert!(folio.refcount >= i64::from(mapcount.max(1)));
+    }
+}
+
+#[test]
+fn invariants_hold_after_every_step() {
+    let mut reference = Reference::new();
+    for program in programs(3000) {
+        run(&mut reference, &program, |reference, _| check_invariants(&reference.snapshot()));
     }
 }
 
