@@ -1,8 +1,9 @@
 //! Makes a program smaller while it still shows the same thing.
 //!
 //! The order is syzkaller's: drop what follows the finding at once, then steps one by one from the
-//! back (a step takes what hangs on it along), then simplify arguments; over again until nothing
-//! changes. The predicate decides what "the same" is, so that the result is not another finding
+//! back (a step takes what hangs on it along; a fork or mremap may instead be left out, with what
+//! follows done in the old place), then simplify arguments; over again until nothing changes, and
+//! at last two steps at a time. The predicate decides what "the same" is, so that the result is not another finding
 //! than the one that was asked for. Nothing is tried twice, and nothing depends on chance.
 
 use std::collections::BTreeSet;
@@ -10,6 +11,9 @@ use std::collections::BTreeSet;
 use program::{Form, Mode, Op, Phase, Place, Program, Range, Schedule, Shape, Step, edit};
 
 use crate::ops::program_hash;
+
+/// Programs longer than this are not searched for pairs beyond it.
+const MAX_PAIRED: usize = 32;
 
 /// What minimising did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,7 +39,7 @@ pub fn minimise(program: &Program, same: impl FnMut(&Program) -> bool) -> (Progr
         search.drop_steps();
         search.simplify_steps();
         search.simplify_shape();
-        if program_hash(&search.best) == before {
+        if program_hash(&search.best) == before && !search.drop_pair() {
             return (search.best, search.effort);
         }
     }
@@ -78,10 +82,23 @@ impl<F: FnMut(&Program) -> bool> Search<F> {
             at -= 1;
             // A step may have taken later ones along: what was at `at` may be beyond the end.
             at = at.min(self.best.steps().count().saturating_sub(1));
-            if let Some(candidate) = edit::remove_step(&self.best, at) {
-                self.accept(candidate);
+            let removed = edit::remove_step(&self.best, at);
+            if !removed.is_some_and(|candidate| self.accept(candidate)) {
+                let bypassed = edit::bypass_step(&self.best, at);
+                bypassed.is_some_and(|candidate| self.accept(candidate));
             }
         }
+    }
+
+    /// What needs two steps gone at once: a `get` and a `put` that only fill a batch, say.
+    fn drop_pair(&mut self) -> bool {
+        let count = self.best.steps().count().min(MAX_PAIRED);
+        (0..count).rev().any(|late| {
+            (0..late).rev().any(|early| {
+                let removed = edit::remove_steps(&self.best, &[early, late]);
+                removed.is_some_and(|candidate| self.accept(candidate))
+            })
+        })
     }
 
     fn simplify_steps(&mut self) {
@@ -93,27 +110,35 @@ impl<F: FnMut(&Program) -> bool> Search<F> {
                     let candidate = with_step(&self.best, at, simpler);
                     candidate.validate().is_ok() && self.accept(candidate)
                 });
-                if !found {
+                if !found && !self.shrink_area(at, &step.op) {
                     break;
                 }
             }
         }
     }
 
+    fn shrink_area(&mut self, at: usize, op: &Op) -> bool {
+        let Op::Mmap { len, .. } = *op else { return false };
+        [1, len / 2, len - 1].into_iter().any(|len| {
+            let shrunk = edit::shrink_area(&self.best, at, len);
+            shrunk.is_some_and(|candidate| self.accept(candidate))
+        })
+    }
+
     fn simplify_shape(&mut self) {
-        let plain = Shape::default();
-        let now = self.best.shape.clone();
-        let shapes = [
-            plain.clone(),
-            Shape { cpus: 1, ..now.clone() },
-            Shape { thp: plain.thp, ..now.clone() },
-            Shape { batch: plain.batch, ..now.clone() },
-            Shape { pages: plain.pages, ..now.clone() },
-            Shape { preempt: plain.preempt, ..now.clone() },
-            Shape { ptes: plain.ptes, ..now.clone() },
+        let plain = Shape { cpus: 1, ..Shape::default() };
+        let simplify: [fn(&mut Shape, &Shape); 7] = [
+            |shape, plain| shape.clone_from(plain),
+            |shape, plain| shape.cpus = plain.cpus,
+            |shape, plain| shape.thp = plain.thp,
+            |shape, plain| shape.batch = plain.batch,
+            |shape, plain| shape.pages = plain.pages,
+            |shape, plain| shape.preempt = plain.preempt,
+            |shape, plain| shape.ptes = plain.ptes,
         ];
-        for shape in shapes.into_iter().filter(|shape| *shape != now) {
-            let candidate = Program { shape, ..self.best.clone() };
+        for change in simplify {
+            let mut candidate = self.best.clone();
+            change(&mut candidate.shape, &plain);
             if candidate.validate().is_ok() {
                 self.accept(candidate);
             }
@@ -142,8 +167,7 @@ fn prefix(program: &Program, count: usize) -> Program {
 
 fn with_step(program: &Program, at: usize, step: Step) -> Program {
     let mut program = program.clone();
-    let slot = program.phases.iter_mut().flat_map(|phase| &mut phase.steps).nth(at);
-    if let Some(slot) = slot {
+    if let Some(slot) = program.steps_mut().nth(at) {
         *slot = step;
     }
     program
@@ -174,12 +198,8 @@ fn simpler(op: &Op) -> Vec<Op> {
         list.extend(shorter(range).into_iter().map(|range| with_range(op, range)));
     }
     match *op {
-        Op::Mmap { mm, area, backing, prot, len, shift } => {
-            let with = |len, shift| Op::Mmap { mm, area, backing, prot, len, shift };
-            list.extend((shift > 0).then(|| with(len, 0)));
-            list.extend((len > 1).then(|| with(1, shift)));
-            list.extend((len > 2).then(|| with(len / 2, shift)));
-            list.extend((len > 1).then(|| with(len - 1, shift)));
+        Op::Mmap { mm, area, backing, prot, len, shift } if shift > 0 => {
+            list.push(Op::Mmap { mm, area, backing, prot, len, shift: 0 });
         }
         Op::Mremap { mm, range, area, shift } if shift > 0 => {
             list.push(Op::Mremap { mm, range, area, shift: 0 });
@@ -218,18 +238,8 @@ fn shorter(range: Range) -> Vec<Range> {
 
 fn with_range(op: &Op, to: Range) -> Op {
     let mut op = *op;
-    match &mut op {
-        Op::Munmap { range, .. }
-        | Op::Mprotect { range, .. }
-        | Op::Mremap { range, .. }
-        | Op::Madvise { range, .. }
-        | Op::Read { range, .. }
-        | Op::Write { range, .. }
-        | Op::Gup { range, .. }
-        | Op::SplitFolio { range, .. }
-        | Op::Migrate { range, .. }
-        | Op::LockPage { range, .. } => *range = to,
-        _ => {}
+    if let Some(range) = op.range_mut() {
+        *range = to;
     }
     op
 }
