@@ -50,7 +50,7 @@ fn defects_from_environment() -> Defects {
 pub fn sequential(bytes: &[u8]) {
     HARNESS.with_borrow_mut(|harness| {
         let Harness { lockstep, decoder, program } = harness;
-        decoder.decode_into(program, bytes);
+        decoder.decode(bytes, program);
         if let Verdict::Diverged(divergence) = lockstep.run(program, &Options::default()) {
             panic!("{divergence}\n\n{program}");
         }

@@ -154,7 +154,7 @@ impl World {
                 ret(self.migrate_at(cx, mm, layout.span(range).start, mode).await)
             }
             Op::Offline { place } => ret(self.offline_pages(cx, place).await),
-            _ => Ret::Ok(0),
+            _ => Ret::Void,
         }
     }
 

@@ -112,8 +112,9 @@ impl World {
             vma.flags = flags;
             self.frames.add(digest::vma(mm, vma.start, vma.end, vma.flags));
         }
-        self.vma_merge(mm, span.end);
+        // With the previous one first, as vma_merge_existing_range prefers when it cannot do both.
         self.vma_merge(mm, span.start);
+        self.vma_merge(mm, span.end);
     }
 
     /// `vma_merge` across the boundary at `vpn`, if the VMAs on both sides allow it.

@@ -3,7 +3,7 @@
 use program::{Advice, Errno, MmId, Span, VmaFlags};
 
 use crate::fault::Access;
-use crate::state::{Done, State, fail};
+use crate::state::{Done, State, Stop, fail};
 use crate::vma::Vma;
 
 impl State {
@@ -53,11 +53,26 @@ impl State {
         Ok(())
     }
 
-    /// MADV_POPULATE_*: GUP's slow walk without references, then a drain, also after an error.
+    /// MADV_POPULATE_*: GUP's slow walk without references, drained after. A walk that fails after
+    /// its first page is simply made again from there (`madvise_populate`).
     fn populate(&mut self, mm: MmId, span: Span, access: Access) -> Done {
-        let result = (span.start..span.end).try_for_each(|vpn| self.populate_page(mm, vpn, access));
+        let mut walked = false;
+        let mut vpn = span.start;
+        while vpn < span.end {
+            match self.populate_page(mm, vpn, access) {
+                Ok(()) => (walked, vpn) = (true, vpn + 1),
+                Err(Stop::Fail(_)) if walked => {
+                    self.lru_add_drain(self.now.cpu);
+                    walked = false;
+                }
+                Err(stop) => {
+                    self.lru_add_drain(self.now.cpu);
+                    return Err(stop);
+                }
+            }
+        }
         self.lru_add_drain(self.now.cpu);
-        result
+        Ok(())
     }
 
     fn populate_page(&mut self, mm: MmId, vpn: u32, access: Access) -> Done {

@@ -69,10 +69,13 @@ impl State {
 
     fn move_back(&mut self, mm: MmId, extent: Extent) {
         if extent.len == self.ptes {
-            self.move_pmd(mm, extent);
-        } else {
-            self.move_ptes(mm, extent);
+            return self.move_pmd(mm, extent);
         }
+        // `pte_alloc` again, on the old side now, and never refused.
+        if self.pmd(mm, extent.from / self.ptes) == Pmd::Table {
+            self.install_table(mm, extent.to);
+        }
+        self.move_ptes(mm, extent);
     }
 
     /// A huge entry, or a table with all that is in it.

@@ -101,6 +101,8 @@ impl State {
             let Some(entry) = self.entry(mm, vpn) else { continue };
             let page = pages[sub as usize];
             let entry = if self.ledger.data(Page::Of(page, 0)) == 0 {
+                // A mapped page lost AE on the way to its migration entry; no mapping restores it.
+                self.ledger.set_exclusive(page, 0, false);
                 Entry { page: Page::Zero, write: false, ..entry }
             } else {
                 Entry { page: Page::Of(page, 0), ..entry }

@@ -1,0 +1,51 @@
+//! Development only: how fast lockstep is, beside what else could drive the same two sides.
+
+pub mod peer;
+
+use lockstep::{Lockstep, Options, Verdict};
+use optimized::Defects;
+use program::{Decoder, Program, generate};
+
+/// Programs of the default campaign, generated beforehand so that loops measure what they name.
+pub struct Programs {
+    bytes: Vec<Vec<u8>>,
+}
+
+impl Programs {
+    /// The first `count` programs of the campaign with seed 1: 16 steps, compact geometry.
+    pub fn first(count: usize) -> Programs {
+        let bytes = (0..count as u64).map(|index| {
+            let mut bytes = Vec::new();
+            generate(1, index, &mut bytes);
+            bytes
+        });
+        Programs { bytes: bytes.collect() }
+    }
+
+    /// Decodes each; returns the number of steps.
+    pub fn decode_all(&self) -> usize {
+        let mut decoder = Decoder::default();
+        let mut program = Program::default();
+        let mut steps = 0;
+        for bytes in &self.bytes {
+            decoder.decode(bytes, &mut program);
+            steps += program.steps().count();
+        }
+        steps
+    }
+
+    /// Decodes each and runs both sides in lockstep, digest after every step; returns the number
+    /// of programs on which they agreed.
+    pub fn lockstep_all(&self) -> usize {
+        let mut decoder = Decoder::default();
+        let mut program = Program::default();
+        let mut lockstep = Lockstep::new(Defects::NONE);
+        let options = Options::default();
+        let mut clean = 0;
+        for bytes in &self.bytes {
+            decoder.decode(bytes, &mut program);
+            clean += usize::from(matches!(lockstep.run(&program, &options), Verdict::Clean));
+        }
+        clean
+    }
+}
