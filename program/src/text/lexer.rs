@@ -25,18 +25,16 @@ fn is_sign(c: char) -> bool {
     matches!(c, '=' | ':' | '*' | '(' | ')')
 }
 
-/// The tokens of line `line`, and its comment with the `#`. A comment begins at the start of the
-/// line or after a space, so that `fail=page#1` is none.
+/// The tokens of line `line`, and its comment with the `#`. A comment begins where a word could, so
+/// that `fail=page#1` has none.
 pub fn tokens(source: &str, line: u32) -> (Vec<Token<'_>>, Option<&str>) {
     let mut tokens = Vec::new();
     let mut chars = (1u32..).zip(source.char_indices()).peekable();
-    let mut after_space = true;
     while let Some((column, (start, c))) = chars.next() {
-        if c == '#' && after_space {
+        if c == '#' {
             return (tokens, Some(source[start..].trim_end()));
         }
-        after_space = c.is_whitespace();
-        if after_space {
+        if c.is_whitespace() {
             continue;
         }
         let (mut end, mut len) = (start + c.len_utf8(), 1);
