@@ -48,22 +48,22 @@ kinds! {
     Read "read" 12
     Write "write" 20
     Fork "fork" 9
-    Exit "exit" 4
+    Exit "exit" 5
     Get "get" 5
     GetFast "get-fast" 4
     GetFastOnly "get-fast-only" 3
     Pin "pin" 8
     PinFast "pin-fast" 6
-    Put "put" 5
-    Unpin "unpin" 10
+    Put "put" 6
+    Unpin "unpin" 14
     Peek "peek" 3
     LruAddDrain "lru-add-drain" 3
     LruAddDrainAll "lru-add-drain-all" 2
     SplitFolio "split-folio" 6
     Migrate "migrate" 9
     Offline "offline" 4
-    LockPage "lock-page" 2
-    UnlockPage "unlock-page" 2
+    LockPage "lock-page" 1
+    UnlockPage "unlock-page" 3
 }
 
 impl Kind {

@@ -100,6 +100,14 @@ fn the_tour_is_canonical() {
 }
 
 #[test]
+fn sections_are_printed_where_they_are_needed() {
+    let text = "setup:\nnop\nphase:\ncpu0: nop\ncpu1: nop\nsetup:\ncpu1: nop\nphase:\ncpu0: nop\n";
+    let printed = text.parse::<Program>().unwrap().to_string();
+    let sections = "setup:\n  nop\nphase:\n  cpu0: nop\n  cpu1: nop\nthen:\n  cpu1: nop\n  nop\n";
+    assert_eq!(printed.split_once('\n').unwrap().1, sections);
+}
+
+#[test]
 fn names_are_free_and_renumbered() {
     let text = "m7=mmap len=2 private rw\nh3 = get m7\nmm5 = fork\nput h3\nexit mm5\n";
     let canonical = "m0 = mmap len=2 rw private\nh0 = get m0\nmm1 = fork\nput h0\nexit mm1\n";
@@ -348,6 +356,11 @@ fn expectations() {
     refuses(
         "expect m0 data=9.0 by B2",
         "2:11-15 operation 9 does not write that page",
+        "STEP.PAGE",
+    );
+    refuses(
+        "write m0\nexpect m0 data=2.1 by B2",
+        "3:11-15 operation 2 does not write that page",
         "STEP.PAGE",
     );
     refuses("expect m0 data=x by B2", "2:16-17 `x` is not a value of `data`", "STEP.PAGE");
