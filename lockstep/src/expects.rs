@@ -10,6 +10,8 @@ use program::{
 pub struct Failure {
     /// Index of the expectation in [`Program::expects`].
     pub expect: usize,
+    /// The line.
+    pub line: String,
     /// Which side.
     pub side: &'static str,
     /// What is looked at, and its field.
@@ -35,7 +37,8 @@ pub(crate) fn failures(
     for (index, expect) in due {
         for (side, state, outcome) in sides {
             let mut fail = |what: String, stated: String, found: String| {
-                list.push(Failure { expect: index, side, what, stated, found });
+                let line = expect.to_string();
+                list.push(Failure { expect: index, line, side, what, stated, found });
             };
             if let Some(stated) = expect.ret.filter(|&stated| stated != outcome.ret) {
                 let stated: Ret = stated;
@@ -46,7 +49,7 @@ pub(crate) fn failures(
                 let found = sight.field(field, state);
                 if found != Some(stated) {
                     let found = found.map_or("nothing mapped".to_owned(), |n| show(field, n));
-                    let what = format!("{} {}", target(expect.target), field.word());
+                    let what = field.word().to_owned();
                     fail(what, show(field, stated), found);
                 }
             }
@@ -134,15 +137,6 @@ impl<'a> Sight<'a> {
             Field::Zone => self.folio.map(|folio| folio.place as u64),
             Field::Data => of(&|folio| folio.data[sub]),
         }
-    }
-}
-
-fn target(target: Target) -> String {
-    match target {
-        Target::Result => "result".to_owned(),
-        Target::Machine => "machine".to_owned(),
-        Target::Page(mm, range) => format!("mm{} m{}+{}", mm.0, range.area.0, range.off),
-        Target::Handle(handle, index) => format!("h{}[{index}]", handle.0),
     }
 }
 

@@ -82,11 +82,11 @@ impl<F: FnMut(&Program) -> bool> Search<F> {
             at -= 1;
             // A step may have taken later ones along: what was at `at` may be beyond the end.
             at = at.min(self.best.steps().count().saturating_sub(1));
-            let removed = edit::remove_step(&self.best, at);
-            if !removed.is_some_and(|candidate| self.accept(candidate)) {
-                let bypassed = edit::bypass_step(&self.best, at);
-                bypassed.is_some_and(|candidate| self.accept(candidate));
-            }
+            let forms = [edit::remove_step, edit::bypass_step];
+            forms.into_iter().any(|form| {
+                let candidate = form(&self.best, at);
+                candidate.is_some_and(|candidate| self.accept(candidate))
+            });
         }
     }
 

@@ -142,6 +142,16 @@ fn vma_text(vma: &VmaView, layout: &Layout) -> String {
     text
 }
 
+/// What the two values of a field are values of.
+pub fn labels(what: What) -> [&'static str; 2] {
+    match what {
+        What::Expect(_) => ["stated", "but"],
+        What::Invariant(_) => ["rule", "found"],
+        What::Conduct(_) => ["expected", "found"],
+        _ => ["reference", "optimised"],
+    }
+}
+
 /// What differs in one field: its name and both values.
 pub fn field(diff: &FieldDiff, layout: &Layout, names: &Names) -> [String; 3] {
     let value = |value: &Value| value_text(value, layout, names);

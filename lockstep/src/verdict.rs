@@ -223,7 +223,10 @@ impl From<Failure> for FieldDiff {
     fn from(failure: Failure) -> FieldDiff {
         FieldDiff {
             what: What::Expect(failure.expect),
-            reference: Value::Text(format!("{} stated: {}", failure.what, failure.stated)),
+            reference: Value::Text(format!(
+                "{} {} (`{}`)",
+                failure.what, failure.stated, failure.line
+            )),
             optimized: Value::Text(format!("the {} has {}", failure.side, failure.found)),
         }
     }

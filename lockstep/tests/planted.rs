@@ -197,8 +197,11 @@ fn misconduct_is_found_although_the_states_agree() {
     assert!(matches!(divergence.when, When::Step(2, _)));
 }
 
-/// Returns and reads something else at one step.
-struct Liar(Twin, usize, fn(&mut Outcome));
+/// Changes what an operation returns and reads.
+type Lie = fn(&mut Outcome);
+
+/// Lies at one step.
+struct Liar(Twin, usize, Lie);
 
 impl Model for Liar {
     fn reset(&mut self, shape: &Shape) {
@@ -229,7 +232,7 @@ impl Subject for Liar {}
 
 #[test]
 fn a_wrong_result_and_wrong_data_are_found_although_the_states_agree() {
-    let lies: [(fn(&mut Outcome), Class); 3] = [
+    let lies: [(Lie, Class); 3] = [
         (|out| out.ret = Ret::Ok(77), Class::Result),
         (|out| out.data.push(1), Class::Content),
         (|out| out.ret = Ret::Void, Class::Result),
@@ -245,7 +248,7 @@ fn a_wrong_result_and_wrong_data_are_found_although_the_states_agree() {
 
 #[test]
 fn a_run_knows_nothing_of_the_one_before() {
-    let lie: fn(&mut Outcome) = |out| out.ret = Ret::Ok(77);
+    let lie: Lie = |out| out.ret = Ret::Ok(77);
     let mut lockstep = Lockstep::of(Reference::new(), Liar(Twin(Reference::new()), 3, lie));
     let (long, short) = (random(4), Program::sequential(Shape::default(), []));
     for _ in 0..2 {

@@ -90,9 +90,10 @@ impl Finding {
             Trouble::Panicked(panic) => format!("{class} at {}: {}", panic.place, panic.message),
             Trouble::Diverged(divergence) => {
                 let fields = render::fields(divergence, &Layout::of(&self.program));
-                match fields.first() {
-                    Some([what, reference, optimized]) => {
-                        format!("{class}: {what}: reference {reference}, optimised {optimized}")
+                match fields.first().zip(divergence.field()) {
+                    Some(([what, reference, optimized], field)) => {
+                        let [mine, theirs] = render::labels(field.what);
+                        format!("{class}: {what}: {mine} {reference}, {theirs} {optimized}")
                     }
                     None => class.clone(),
                 }
@@ -191,10 +192,11 @@ pub fn explain(program: &Program, trouble: &Trouble) -> String {
     let rows = render::fields(divergence, &layout);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let (what, reference) = (width(0).unwrap_or(0), width(1).unwrap_or(0));
-    for row in &rows {
+    for (row, field) in rows.iter().zip(&divergence.fields) {
+        let [mine, theirs] = render::labels(field.what);
         let _ = writeln!(
             out,
-            "    {:what$}  reference {:reference$}  optimised {}",
+            "    {:what$}  {mine} {:reference$}  {theirs} {}",
             row[0], row[1], row[2]
         );
     }

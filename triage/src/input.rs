@@ -34,16 +34,30 @@ fn unreadable(path: &Path, error: &io::Error) -> Stop {
     Stop::Input(format!("error: cannot read {}: {error}\n  hint: {hint}", name(path)))
 }
 
+/// A program, and where in its text it says what.
+pub struct Loaded {
+    /// The program.
+    pub program: Program,
+    /// Line of each expectation.
+    pub expects: Vec<u32>,
+}
+
+impl From<Program> for Loaded {
+    fn from(program: Program) -> Loaded {
+        Loaded { program, expects: Vec::new() }
+    }
+}
+
 /// Loads a program in either form. `raw`: any bytes at all mean a program.
-pub fn load(path: &Path, raw: bool) -> Result<Program, Stop> {
+pub fn load(path: &Path, raw: bool) -> Result<Loaded, Stop> {
     let bytes = read(path)?;
     if raw {
         let mut program = Program::default();
         Decoder::default().decode(&bytes, &mut program);
-        return Ok(program);
+        return Ok(program.into());
     }
     if is_bytes(&bytes) {
-        return codec::decode_strict(&bytes).map_err(|error| {
+        return codec::decode_strict(&bytes).map(Loaded::from).map_err(|error| {
             let hint = "`--bytes` reads any bytes, as fuzzing engines do";
             Stop::Input(format!("error: {}: {error}\n  hint: {hint}", name(path)))
         });
@@ -52,9 +66,12 @@ pub fn load(path: &Path, raw: bool) -> Result<Program, Stop> {
 }
 
 /// Parses the text form.
-pub fn parse(path: &Path, source: &str) -> Result<Program, Stop> {
+fn parse(path: &Path, source: &str) -> Result<Loaded, Stop> {
     match text::parse(source) {
-        Ok(parsed) => Ok(parsed.program),
+        Ok(parsed) => {
+            let expects = parsed.expects.iter().map(|place| place.line).collect();
+            Ok(Loaded { program: parsed.program, expects })
+        }
         Err(errors) => Err(mistakes(path, source, &errors)),
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 
-use lockstep::{Options, render};
+use lockstep::{Options, What, render};
 use program::Layout;
 use serde::Serialize;
 
 use crate::cli::{Format, ReplayArgs};
 use crate::exit::{Exit, Stop};
+use crate::input::Loaded;
 use crate::judge::{Judge, Trouble};
 use crate::{finding, input, write};
 
@@ -18,6 +19,7 @@ struct Json {
     field: Option<&'static str>,
     path: Option<String>,
     expects: usize,
+    failed_lines: Vec<u32>,
     fields: Vec<[String; 3]>,
 }
 
@@ -27,7 +29,7 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
     let mut exit = Exit::Clean;
     let mut list = Vec::new();
     for path in &args.files {
-        let program = input::load(path, args.bytes.bytes)?;
+        let Loaded { program, expects } = input::load(path, args.bytes.bytes)?;
         let trouble = judge.judge(&program);
         if trouble.is_some() {
             exit = Exit::Finding;
@@ -42,6 +44,10 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
                 field: trouble.as_ref().map(Trouble::field),
                 path: signature.as_ref().map(|signature| signature.path.clone()),
                 expects: program.expects.len(),
+                failed_lines: trouble
+                    .as_ref()
+                    .map(|trouble| failed_lines(trouble, &expects))
+                    .unwrap_or_default(),
                 fields: match &trouble {
                     Some(Trouble::Diverged(divergence)) => {
                         render::fields(divergence, &Layout::of(&program))
@@ -54,7 +60,11 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
         let mut out = format!("{name}: {verdict}");
         match &trouble {
             Some(trouble) => {
-                let _ = write!(out, "\n{}", finding::explain(&program, trouble));
+                out.push('\n');
+                for line in failed_lines(trouble, &expects) {
+                    let _ = writeln!(out, "{name}:{line}: this expectation does not hold");
+                }
+                out.push_str(&finding::explain(&program, trouble));
             }
             None => {
                 let steps = program.steps().count();
@@ -71,4 +81,16 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
         write::json(&list)?;
     }
     Ok(exit)
+}
+
+/// The lines of the expectations that do not hold.
+fn failed_lines(trouble: &Trouble, expects: &[u32]) -> Vec<u32> {
+    let Trouble::Diverged(divergence) = trouble else { return Vec::new() };
+    let failed = divergence.fields.iter().filter_map(|field| match field.what {
+        What::Expect(index) => expects.get(index).copied(),
+        _ => None,
+    });
+    let mut lines: Vec<u32> = failed.collect();
+    lines.dedup();
+    lines
 }

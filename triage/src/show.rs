@@ -26,7 +26,7 @@ struct Json {
 
 /// Runs the command.
 pub fn run(args: &ShowArgs) -> Result<Exit, Stop> {
-    let program = input::load(&args.file, args.bytes.bytes)?;
+    let program = input::load(&args.file, args.bytes.bytes)?.program;
     let mut lockstep = Lockstep::new(args.defects.set());
     let mut scribe = Scribe::new(&program);
     let options = Options { paranoid: true };
