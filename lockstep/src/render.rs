@@ -64,17 +64,17 @@ fn mm(out: &mut String, id: MmId, view: &MmView, layout: &Layout, names: &Names)
     let pinned = if view.has_pinned { " has_pinned" } else { "" };
     line(out, format_args!("mm{}{pinned}", id.0));
     for vma in &view.vmas {
-        line(out, format_args!("  vma {}", vma_text(vma, layout)));
+        line(out, format_args!("mm{} vma {}", id.0, vma_text(vma, layout)));
     }
     for pmd in &view.tables {
-        line(out, format_args!("  table of pmd {pmd}"));
+        line(out, format_args!("mm{} table of pmd {pmd}", id.0));
     }
     for (pmd, entry) in &view.huge {
-        line(out, format_args!("  huge pmd {pmd} -> {}", entry_text(entry, names)));
+        line(out, format_args!("mm{} huge pmd {pmd} -> {}", id.0, entry_text(entry, names)));
     }
     for (&vpn, entry) in &view.entries {
         let at = names::page(layout, vpn);
-        line(out, format_args!("  {at} -> {}", entry_text(entry, names)));
+        line(out, format_args!("mm{} {at} -> {}", id.0, entry_text(entry, names)));
     }
 }
 

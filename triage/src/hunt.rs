@@ -46,7 +46,8 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
         if !bar.is_hidden() && bar.position() != stats.programs {
             bar.set_position(stats.programs);
             bar.set_message(format!(
-                "{} ops, {}/{} paths, {:.0}% accepted",
+                "{} executions/s, {} ops, {}/{} paths, {:.0}% accepted",
+                summary::group(rate(stats.programs, start.elapsed())),
                 summary::group(stats.steps),
                 stats.paths_taken(),
                 Path::ALL.len(),
@@ -74,8 +75,7 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
         }
     }
     let floors = if args.smoke { summary::shortfalls(&report.stats) } else { Vec::new() };
-    tell(args, &plan, &report.stats, &findings, &floors)?;
-    Ok(if !findings.is_empty() || !floors.is_empty() {
+    let exit = if !findings.is_empty() || !floors.is_empty() {
         Exit::Finding
     } else if lost > 0 {
         Exit::NotReproducible
@@ -83,7 +83,9 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
         Exit::Interrupted
     } else {
         Exit::Clean
-    })
+    };
+    tell(args, &plan, &report.stats, &findings, &floors, exit)?;
+    Ok(exit)
 }
 
 fn plan(args: &HuntArgs) -> Plan {
@@ -121,8 +123,8 @@ fn bar(plan: &Plan) -> ProgressBar {
     }
     let bar = ProgressBar::with_draw_target(plan.execs, ProgressDrawTarget::stderr_with_hz(8));
     let template = match plan.execs {
-        Some(_) => "{elapsed} {wide_bar} {pos}/{len} {per_sec}, {msg}",
-        None => "{elapsed} {spinner} {pos} programs, {per_sec}, {msg}",
+        Some(_) => "{elapsed} {wide_bar} {pos}/{len}, {msg}",
+        None => "{elapsed} {spinner} {pos} programs, {msg}",
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
@@ -130,13 +132,16 @@ fn bar(plan: &Plan) -> ProgressBar {
     bar
 }
 
+fn rate(count: u64, time: Duration) -> u64 {
+    (count as f64 / time.as_secs_f64().max(1e-9)) as u64
+}
+
 fn pace(stats: &Stats, elapsed: Duration) {
-    let rate = |count: u64| (count as f64 / elapsed.as_secs_f64().max(1e-9)) as u64;
     eprintln!(
         "{:.1} s, {} executions/s, {} operations/s",
         elapsed.as_secs_f64(),
-        summary::group(rate(stats.programs)),
-        summary::group(rate(stats.steps)),
+        summary::group(rate(stats.programs, elapsed)),
+        summary::group(rate(stats.steps, elapsed)),
     );
 }
 
@@ -146,6 +151,7 @@ fn tell(
     stats: &Stats,
     findings: &[Finding],
     floors: &[String],
+    exit: Exit,
 ) -> Result<(), Stop> {
     let mut files = Vec::new();
     for finding in findings {
@@ -171,11 +177,13 @@ fn tell(
     for floor in floors {
         let _ = writeln!(out, "floor not reached: {floor}");
     }
-    let verdict = match (findings.len(), floors.len()) {
-        (0, 0) => "clean: both sides agreed after every operation".to_owned(),
-        (0, floors) => format!("{floors} floors not reached"),
-        (1, _) => "1 finding".to_owned(),
-        (findings, _) => format!("{findings} kinds of finding"),
+    let verdict = match (exit, findings.len(), floors.len()) {
+        (Exit::Clean, ..) => "clean: both sides agreed after every operation".to_owned(),
+        (Exit::Interrupted, ..) => "interrupted: both sides agreed so far".to_owned(),
+        (Exit::NotReproducible, ..) => "a finding did not show itself again".to_owned(),
+        (Exit::Finding, 0, floors) => format!("{floors} floors not reached"),
+        (Exit::Finding, 1, _) => "1 finding".to_owned(),
+        (Exit::Finding, findings, _) => format!("{findings} kinds of finding"),
     };
     let _ = writeln!(out, "{verdict}");
     write::text(&out)?;
