@@ -130,8 +130,6 @@ paths! {
     Collapse = "collapse",
     /// SCAN_PMD_NONE.
     CollapseNoTable = "collapse-no-table",
-    /// SCAN_PAGE_LRU.
-    CollapseLru = "collapse-not-lru",
     /// SCAN_PAGE_LOCK.
     CollapseLock = "collapse-locked",
     /// SCAN_PAGE_COUNT.

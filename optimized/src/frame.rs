@@ -117,9 +117,16 @@ impl Frames {
     #[inline]
     fn frame(&self, pfn: Pfn) -> &Frame {
         let at = pfn.0 as usize;
-        let chunk =
-            self.chunks[at / CHUNK].get_or_init(|| (0..CHUNK).map(|_| Frame::new()).collect());
-        &chunk[at % CHUNK]
+        match self.chunks[at / CHUNK].get() {
+            Some(chunk) => &chunk[at % CHUNK],
+            None => self.grow(at),
+        }
+    }
+
+    #[cold]
+    fn grow(&self, at: usize) -> &Frame {
+        let fresh = || (0..CHUNK).map(|_| Frame::new()).collect();
+        &self.chunks[at / CHUNK].get_or_init(fresh)[at % CHUNK]
     }
 
     /// `prep_new_page`: a folio of this order with one reference, unpublished.

@@ -101,7 +101,7 @@ impl World {
 
     fn collapse_scan_folio(&self, head: Pfn) -> Scan {
         if !self.frames.lru(head) {
-            self.hit(Path::CollapseLru);
+            // Only another CPU's isolation can cause it: all batches were just drained.
             Scan::PageLru
         } else if self.frames.lock(head).owner().is_some() {
             self.hit(Path::CollapseLock);

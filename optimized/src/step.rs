@@ -20,7 +20,7 @@ impl Model for World {
         let cx = self.context(call.number, call.step);
         out.ret = match call.step.op {
             Op::Gup { mm, range, handle, entry, foll, write } => {
-                let mut got = std::mem::take(&mut self.handles[usize::from(handle.0)]);
+                let mut got = std::mem::take(self.handle_mut(handle));
                 let span = call.layout.span(range);
                 let flags = GupFlags { write, foll: Some(foll) };
                 let gup = self.alone(self.op_gup(&cx, mm, span, entry, flags, &mut got.pages));
@@ -28,26 +28,32 @@ impl Model for World {
                     got.foll = Some(foll);
                     self.handle_terms(handle, &got.pages, true);
                 }
-                self.handles[usize::from(handle.0)] = got;
+                *self.handle_mut(handle) = got;
                 gup
             }
             Op::Put { handle } => {
-                let held = self.take_handle(handle);
-                let pages: Vec<_> = held.pages.iter().copied().map(Some).collect();
-                self.alone(self.op_unpin(&cx, &pages, Foll::Get, Form::Pages, false))
+                let mut pages = std::mem::take(&mut self.unpinned);
+                self.take_handle(handle, &mut pages);
+                let ret = self.alone(self.op_unpin(&cx, &pages, Foll::Get, Form::Pages, false));
+                self.unpinned = pages;
+                self.unpinned.clear();
+                ret
             }
             Op::Unpin { handle, also, form, dirty, hole } => {
-                let mut pages: Vec<_> =
-                    self.take_handle(handle).pages.into_iter().map(Some).collect();
+                let mut pages = std::mem::take(&mut self.unpinned);
+                self.take_handle(handle, &mut pages);
                 if let Some(also) = also {
-                    let more = self.take_handle(also).pages;
                     pages.extend(hole.then_some(None));
-                    pages.extend(more.into_iter().map(Some));
+                    self.take_handle(also, &mut pages);
                 }
-                self.alone(self.op_unpin(&cx, &pages, Foll::Pin, form, dirty))
+                let ret = self.alone(self.op_unpin(&cx, &pages, Foll::Pin, form, dirty));
+                self.unpinned = pages;
+                self.unpinned.clear();
+                ret
             }
             Op::Peek { handle } => {
-                let pages = &self.handles[usize::from(handle.0)].pages;
+                let pages = self.handles.get(usize::from(handle.0)).map(|held| &held.pages[..]);
+                let pages = pages.unwrap_or_default();
                 out.data.extend(pages.iter().map(|&pfn| self.frames.data(pfn)));
                 if pages.is_empty() { Ret::Void } else { Ret::Ok(pages.len() as u32) }
             }
@@ -56,12 +62,12 @@ impl Model for World {
                 let task = Task(task.0);
                 let (ret, locked) = self.alone(self.op_lock_page(mm, vpn, task));
                 if let Some(pfn) = locked {
-                    self.locks[usize::from(lock.0)] = Some((pfn, task));
+                    *self.lock_mut(lock) = Some((pfn, task));
                     self.frames.add(digest::lock(lock, self.frames.name(pfn)));
                 }
                 ret
             }
-            Op::UnlockPage { lock } => match self.locks[usize::from(lock.0)].take() {
+            Op::UnlockPage { lock } => match self.lock_mut(lock).take() {
                 None => Ret::Void,
                 Some((pfn, task)) => {
                     self.frames.sub(digest::lock(lock, self.frames.name(pfn)));

@@ -105,6 +105,8 @@ pub struct World {
     mms: Vec<Mm>,
     mms_used: Cell<usize>,
     pub(crate) handles: Vec<Handle>,
+    /// Reused by every unpin.
+    pub(crate) unpinned: Vec<Option<Pfn>>,
     pub(crate) locks: Vec<Option<(Pfn, Task)>>,
     defects: Defects,
     conduct: Cell<Option<Conduct>>,
@@ -135,8 +137,9 @@ impl World {
             births: RefCell::default(),
             mms: (0..MMS).map(|_| Mm::default()).collect(),
             mms_used: Cell::new(0),
-            handles: (0..256).map(|_| Handle::default()).collect(),
-            locks: vec![None; 256],
+            handles: Vec::new(),
+            unpinned: Vec::new(),
+            locks: Vec::new(),
             defects: Defects::NONE,
             conduct: Cell::new(None),
             hits: Path::ALL.iter().map(|_| Cell::new(0)).collect(),
@@ -295,18 +298,40 @@ impl World {
             mm.write_protect_seq = SeqCount::default();
         }
         self.mms_used.set(0);
-        self.handles.iter_mut().filter(|h| h.foll.is_some()).for_each(|h| {
-            h.pages.clear();
-            h.foll = None;
-        });
-        self.locks.fill(None);
+        for handle in &mut self.handles {
+            handle.pages.clear();
+            handle.foll = None;
+        }
+        self.locks.clear();
         self.mm_alive(MmId(0));
     }
 
-    pub(crate) fn take_handle(&mut self, handle: HandleId) -> Handle {
-        let held = std::mem::take(&mut self.handles[usize::from(handle.0)]);
+    /// The slot of a handle.
+    pub(crate) fn handle_mut(&mut self, handle: HandleId) -> &mut Handle {
+        let at = usize::from(handle.0);
+        if self.handles.len() <= at {
+            self.handles.resize_with(at + 1, Handle::default);
+        }
+        &mut self.handles[at]
+    }
+
+    /// Empties a handle into `pages`, as the caller of unpin hands them over.
+    pub(crate) fn take_handle(&mut self, handle: HandleId, pages: &mut Vec<Option<Pfn>>) {
+        let held = std::mem::take(self.handle_mut(handle));
         self.handle_terms(handle, &held.pages, false);
-        held
+        pages.extend(held.pages.iter().copied().map(Some));
+        let slot = self.handle_mut(handle);
+        slot.pages = held.pages;
+        slot.pages.clear();
+    }
+
+    /// The slot of a lock.
+    pub(crate) fn lock_mut(&mut self, lock: LockId) -> &mut Option<(Pfn, Task)> {
+        let at = usize::from(lock.0);
+        if self.locks.len() <= at {
+            self.locks.resize(at + 1, None);
+        }
+        &mut self.locks[at]
     }
 
     pub(crate) fn handle_terms(&self, handle: HandleId, pages: &[Pfn], add: bool) {

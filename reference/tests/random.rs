@@ -147,27 +147,3 @@ fn a_clone_goes_the_same_way() {
         }
     }
 }
-
-/// `cargo test --release -p reference --test random -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    let programs: Vec<Program> = programs(20_000).collect();
-    let layouts: Vec<Layout> = programs.iter().map(Layout::of).collect();
-    let mut reference = Reference::new();
-    let mut out = Outcome::default();
-    for _ in 0..5 {
-        let start = std::time::Instant::now();
-        let mut sum = 0u64;
-        for (program, layout) in programs.iter().zip(&layouts) {
-            reference.reset(&program.shape);
-            for (number, step) in program.steps().enumerate() {
-                out.data.clear();
-                reference.step(Call { number, step, layout }, &mut out);
-                sum = sum.wrapping_add(reference.digest());
-            }
-        }
-        let nanos = start.elapsed().as_nanos() / programs.len() as u128;
-        println!("{nanos} ns a program ({sum:x})");
-    }
-}
