@@ -144,10 +144,12 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
             count = number + 1;
         }
         // One program in a hundred, chosen by all it did.
-        if !options.paranoid && trace % 100 == 0 {
+        if trace % 100 == 0 {
             self.stats.inspected += 1;
-            let last = program.steps().last().map(|step| When::Step(count - 1, *step));
-            self.inspect(program, last.unwrap_or(When::Start))?;
+            if !options.paranoid {
+                let last = program.steps().last().map(|step| When::Step(count - 1, *step));
+                self.inspect(program, last.unwrap_or(When::Start))?;
+            }
         }
         self.end(program, count, options)
     }

@@ -23,7 +23,8 @@ pub struct Stats {
     pub steps: u64,
     /// Steps that changed the state, or returned pages or data.
     pub effective: u64,
-    /// Programs whose full snapshots were compared at the end (not counting paranoid runs).
+    /// Programs whose full snapshots were compared at the end; paranoid runs, which compare them
+    /// everywhere, count the same programs.
     pub inspected: u64,
     /// By kind of operation, in the order of [`Kind::ALL`].
     pub kinds: [KindCount; KINDS],
