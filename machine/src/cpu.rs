@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::conduct::Conduct;
@@ -86,9 +86,11 @@ impl Machine {
 }
 
 /// Runs an operation with nothing else on the machine. `None`: it sleeps and nobody can wake it.
-pub fn run_alone<T>(future: impl Future<Output = T>) -> Option<T> {
+///
+/// The future comes pinned: a step's is kilobytes, and moving it would cost more than many steps.
+pub fn run_alone<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     let mut context = Context::from_waker(Waker::noop());
-    match pin!(future).poll(&mut context) {
+    match future.poll(&mut context) {
         Poll::Ready(value) => Some(value),
         Poll::Pending => None,
     }

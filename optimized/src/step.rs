@@ -1,5 +1,7 @@
 //! One step from the vocabulary to the kernel function that does it.
 
+use std::pin::pin;
+
 use machine::Task;
 use program::{
     Call, Errno, Foll, Form, MmId, Model, Op, Outcome, Place, Ret, Shape, Snapshot, Span, Step,
@@ -23,7 +25,8 @@ impl Model for World {
                 let mut got = std::mem::take(self.handle_mut(handle));
                 let span = call.layout.span(range);
                 let flags = GupFlags { write, foll: Some(foll) };
-                let gup = self.alone(self.op_gup(&cx, mm, span, entry, flags, &mut got.pages));
+                let gup =
+                    self.alone(pin!(self.op_gup(&cx, mm, span, entry, flags, &mut got.pages)));
                 if !got.pages.is_empty() {
                     got.foll = Some(foll);
                     self.handle_terms(handle, &got.pages, true);
@@ -34,7 +37,8 @@ impl Model for World {
             Op::Put { handle } => {
                 let mut pages = std::mem::take(&mut self.unpinned);
                 self.take_handle(handle, &mut pages);
-                let ret = self.alone(self.op_unpin(&cx, &pages, Foll::Get, Form::Pages, false));
+                let ret =
+                    self.alone(pin!(self.op_unpin(&cx, &pages, Foll::Get, Form::Pages, false)));
                 self.unpinned = pages;
                 self.unpinned.clear();
                 ret
@@ -46,7 +50,7 @@ impl Model for World {
                     pages.extend(hole.then_some(None));
                     self.take_handle(also, &mut pages);
                 }
-                let ret = self.alone(self.op_unpin(&cx, &pages, Foll::Pin, form, dirty));
+                let ret = self.alone(pin!(self.op_unpin(&cx, &pages, Foll::Pin, form, dirty)));
                 self.unpinned = pages;
                 self.unpinned.clear();
                 ret
@@ -60,7 +64,7 @@ impl Model for World {
             Op::LockPage { mm, range, lock, task } => {
                 let vpn = call.layout.span(range).start;
                 let task = Task(task.0);
-                let (ret, locked) = self.alone(self.op_lock_page(mm, vpn, task));
+                let (ret, locked) = self.alone(pin!(self.op_lock_page(mm, vpn, task)));
                 if let Some(pfn) = locked {
                     *self.lock_mut(lock) = Some((pfn, task));
                     self.frames.add(digest::lock(lock, self.frames.name(pfn)));
@@ -71,10 +75,10 @@ impl Model for World {
                 None => Ret::Void,
                 Some((pfn, task)) => {
                     self.frames.sub(digest::lock(lock, self.frames.name(pfn)));
-                    self.alone(self.op_unlock_page(pfn, task))
+                    self.alone(pin!(self.op_unlock_page(pfn, task)))
                 }
             },
-            _ => self.alone(self.op(&cx, call, &mut out.data)),
+            _ => self.alone(pin!(self.op(&cx, call, &mut out.data))),
         };
     }
 
@@ -89,10 +93,10 @@ impl Model for World {
     fn teardown(&mut self) {
         let step = Step { cpu: 0, op: Op::Nop, place: Place::Normal, fail: None };
         let cx = self.context(0, &step);
-        self.alone(async {
+        self.alone(pin!(async {
             self.lru_add_drain_all();
             self.truncate_inode_pages(&cx, |_| true).await;
-        });
+        }));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::pin::Pin;
 
 use machine::{Machine, RwSem, SeqCount, SpinLock, Task, run_alone};
 use program::{
@@ -262,7 +263,7 @@ impl World {
     }
 
     /// Runs an operation alone on the machine, with the accounting of its conduct.
-    pub(crate) fn alone<T: Default>(&self, operation: impl Future<Output = T>) -> T {
+    pub(crate) fn alone<T: Default>(&self, operation: Pin<&mut impl Future<Output = T>>) -> T {
         self.machine.begin();
         self.conduct.set(None);
         self.path.set(None);

@@ -59,9 +59,13 @@ pub fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// One widening multiplication, folded: names are well mixed already, small numbers are spread.
 #[inline]
 fn term(tag: u64, a: u64, b: u64) -> u64 {
-    mix(a.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ b.rotate_left(23) ^ (tag << 56))
+    let left = a ^ tag.wrapping_mul(0xa076_1d64_78bd_642f);
+    let right = b.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xe703_7ed1_a0b4_28db;
+    let wide = u128::from(left) * u128::from(right);
+    (wide >> 64) as u64 ^ wide as u64
 }
 
 /// Times `n` of this: `n` references on the folio.
