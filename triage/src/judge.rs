@@ -55,7 +55,7 @@ impl Trouble {
 /// Judges programs, surviving those that panic.
 pub struct Judge {
     lockstep: Lockstep,
-    /// What was counted on sides that panicked.
+    /// What was counted on sides that were given up.
     stats: Stats,
     defects: Defects,
     options: Options,
@@ -77,15 +77,14 @@ impl Judge {
     /// Runs one program.
     #[inline]
     pub fn judge(&mut self, program: &Program) -> Option<Trouble> {
-        match guard::catch(|| self.lockstep.run(program, &self.options)) {
-            Ok(Verdict::Clean) => None,
-            Ok(Verdict::Diverged(divergence)) => Some(Trouble::Diverged(divergence)),
-            Err(panic) => {
-                // Whatever state the two were left in, nobody will see it.
-                self.stats.merge(&self.lockstep.take_stats());
-                self.lockstep = Lockstep::new(self.defects);
-                Some(Trouble::Panicked(panic))
-            }
-        }
+        let trouble = match guard::catch(|| self.lockstep.run(program, &self.options)) {
+            Ok(Verdict::Clean) => return None,
+            Ok(Verdict::Diverged(divergence)) => Trouble::Diverged(divergence),
+            Err(panic) => Trouble::Panicked(panic),
+        };
+        // Whatever state the two were left in: no later program shall see it.
+        self.stats.merge(&self.lockstep.take_stats());
+        self.lockstep = Lockstep::new(self.defects);
+        Some(trouble)
     }
 }

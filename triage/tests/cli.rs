@@ -93,11 +93,12 @@ fn a_defect_is_found_made_small_written_and_replayed() {
 #[test]
 fn the_same_seed_gives_the_same_bytes_whatever_the_threads_and_the_process() {
     let dir = directory("determinism");
-    let sets: [&[&str]; 4] = [
+    let sets: [&[&str]; 5] = [
         &["--execs", "2000"],
         &["--execs", "2000", "--defect", "fork-shares-pinned", "--seed", "3"],
         &["--execs", "1500", "--defect", "mremap-loses-mapcount", "--keep-going"],
         &["--execs", "1500", "--defect", "C11", "--format", "json"],
+        &["--execs", "3000", "--defect", "C08", "--defect", "A48b", "--keep-going"],
     ];
     for set in sets {
         let hunt = |threads| {
