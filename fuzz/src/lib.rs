@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use lockstep::{Lockstep, Options, Verdict};
 use optimized::{Defect, Defects};
-use program::{Decoder, Program};
+use program::{Decoder, Layout, Program};
 
 struct Harness {
     lockstep: Lockstep,
@@ -52,7 +52,11 @@ pub fn sequential(bytes: &[u8]) {
         let Harness { lockstep, decoder, program } = harness;
         decoder.decode(bytes, program);
         if let Verdict::Diverged(divergence) = lockstep.run(program, &Options::default()) {
-            panic!("{divergence}\n\n{program}");
+            let layout = Layout::of(program);
+            let fields = lockstep::render::fields(&divergence, &layout);
+            let fields: String =
+                fields.iter().map(|[what, a, b]| format!("    {what}: {a} | {b}\n")).collect();
+            panic!("{}\n{fields}\n{program}", divergence.class);
         }
     });
 }

@@ -122,12 +122,12 @@ defects! {
     ReuseByMapcount {
         id: "C01", name: "reuse-by-mapcount", thread: "do_wp_page before 5.19 (CVE-2020-29374)",
         mechanism: "A write fault reuses a page that is mapped once although others hold references on it.",
-        expected: "exclusive",
+        expected: "mapping",
     }
     ForkSharesPinned {
         id: "C02", name: "fork-shares-pinned", thread: "copy_present_page, 5.9",
         mechanism: "fork shares a page that may be pinned instead of copying it for the child.",
-        expected: "exclusive",
+        expected: "mapping",
     }
     ForkCopiesForParent {
         id: "C03", name: "fork-copies-for-parent", thread: "copy_present_page",
@@ -142,7 +142,7 @@ defects! {
     UnshareSkipped {
         id: "C05", name: "unshare-skipped", thread: "gup_must_unshare, 5.19",
         mechanism: "A read-only pin takes a shared anonymous page without unsharing it first.",
-        expected: "handle",
+        expected: "mapping",
     }
     MprotectLosesExclusive {
         id: "C06", name: "mprotect-loses-exclusive", thread: "change_pte_range",
@@ -197,7 +197,7 @@ defects! {
     CowForgetsCopy {
         id: "C16", name: "cow-forgets-copy", thread: "wp_page_copy",
         mechanism: "Breaking COW maps a zero-filled page: the content is not copied.",
-        expected: "content",
+        expected: "content-in-memory",
     }
     ForkLeavesParentWritable {
         id: "C17", name: "fork-leaves-parent-writable", thread: "copy_present_ptes",

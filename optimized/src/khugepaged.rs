@@ -44,7 +44,7 @@ impl World {
         let ptes = u32::from(self.shape.ptes);
         let last = vma.end.checked_sub(ptes).map(|vpn| self.pmd_number(vpn));
         let allowable = last.is_some_and(|pmd| self.thp_vma_suitable(vma, pmd));
-        if !allowable || vma.flags.nohugepage {
+        if !allowable || vma.flags.nohugepage || vma.anon_vma.is_none() {
             return Err(Errno::EINVAL);
         }
         self.lru_add_drain_all();

@@ -135,7 +135,9 @@ impl World {
     /// `exit_mmap`.
     pub(crate) async fn exit_mmap(&self, cx: &Cx, mm: MmId) {
         self.mmap_write_lock(cx, mm).await;
-        self.lru_add_drain(cx.cpu);
+        if self.find_vma(mm, 0).is_some() {
+            self.lru_add_drain(cx.cpu);
+        }
         while let Some(vma) = self.find_vma(mm, 0) {
             self.unmap_page_range(cx, mm, vma.span()).await;
             self.vma_unlink(mm, vma.start);

@@ -131,7 +131,10 @@ impl State {
     }
 
     pub fn exit(&mut self, mm: MmId) -> Done {
-        self.lru_add_drain(self.now.cpu);
+        // `exit_mmap` leaves early when there is no VMA.
+        if !self.mm(mm).vmas.is_empty() {
+            self.lru_add_drain(self.now.cpu);
+        }
         self.exit_mmap(mm);
         self.evict_dead_shmem()
     }

@@ -116,7 +116,8 @@ impl State {
     /// `madvise_collapse` on a piece of a VMA (B7, decision 16).
     pub fn madvise_collapse(&mut self, mm: MmId, vma: &Vma, start: u32, end: u32) -> Done {
         let contains_huge = vma.start.next_multiple_of(self.ptes) + self.ptes <= vma.end;
-        if !vma.is_anonymous() || vma.flags.nohugepage || !contains_huge {
+        let eligible = vma.is_anonymous() && vma.anon_vma.is_some() && contains_huge;
+        if !eligible || vma.flags.nohugepage {
             return fail(Errno::EINVAL);
         }
         self.lru_add_drain_all();
