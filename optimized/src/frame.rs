@@ -94,8 +94,10 @@ impl Frames {
         Frames { chunks: (0..CHUNKS).map(|_| OnceCell::new()).collect(), digest: Cell::new(0) }
     }
 
-    pub fn reset(&self) {
+    /// Starts anew. Frames below `end` may carry names of a run that was abandoned.
+    pub fn reset(&self, end: u32) {
         self.digest.set(0);
+        (0..end).for_each(|pfn| self.frame(Pfn(pfn)).name.set(Name(0)));
     }
 
     pub fn digest(&self) -> u64 {

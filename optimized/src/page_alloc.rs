@@ -122,8 +122,8 @@ impl World {
 
     /// Empties the allocator for a machine of this shape.
     pub(crate) fn reset_memory(&mut self, shape: &Shape) {
+        self.frames.reset(self.zones.end());
         self.zones.reset();
         self.shape = shape.clone();
-        self.frames.reset();
     }
 }

@@ -20,7 +20,8 @@ pub fn run(args: &FmtArgs) -> Result<Exit, Stop> {
     let mut list = Vec::new();
     // Nothing is written before everything was read.
     let mut files = Vec::new();
-    for path in &args.files {
+    let paths = input::files(&args.files)?;
+    for path in &paths {
         let source = input::source(path, input::read(path)?)?;
         let canonical =
             text::format(&source).map_err(|errors| input::mistakes(path, &source, &errors))?;

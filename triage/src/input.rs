@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use program::codec::{self, Decoder};
 use program::{Program, text};
@@ -20,6 +20,34 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Stop> {
     fs::read(path).map_err(|error| unreadable(path, &error))
 }
 
+/// The files that the arguments name: a folder stands for every `.txt` below it, in order.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Stop> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            below(path, &mut files)?;
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Stop> {
+    let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
+    let entries: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.path())).collect();
+    let mut entries = entries.map_err(|error| unreadable(folder, &error))?;
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            below(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "txt") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
 /// What to call a file in messages.
 pub fn name(path: &Path) -> String {
     if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() }
@@ -28,7 +56,6 @@ pub fn name(path: &Path) -> String {
 fn unreadable(path: &Path, error: &io::Error) -> Stop {
     let hint = match error.kind() {
         io::ErrorKind::NotFound => "check the path; findings are written to `findings/`",
-        io::ErrorKind::IsADirectory => "name the files in it, e.g. `DIR/*.txt`",
         _ => "the file must be readable",
     };
     Stop::Input(format!("error: cannot read {}: {error}\n  hint: {hint}", name(path)))

@@ -28,7 +28,7 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
     let mut judge = Judge::new(args.defects.set(), Options { paranoid: true });
     let mut exit = Exit::Clean;
     let mut list = Vec::new();
-    for path in &args.files {
+    for path in &input::files(&args.files)? {
         let Loaded { program, expects } = input::load(path, args.bytes.bytes)?;
         let trouble = judge.judge(&program);
         if trouble.is_some() {
