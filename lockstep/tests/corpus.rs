@@ -4,7 +4,8 @@
 //!   on both;
 //! * `expects`: each stated value, changed, makes the program fail at that very line;
 //! * `defect`: a file that says `# defect: NAME -> CLASS` in its comments diverges in that class
-//!   (or field) with the defect on.
+//!   (or field) with the defect on;
+//! * `catalogue`: every defect has its program, and the two say the same of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,10 @@ fn main() -> ExitCode {
     trials.push(Trial::test("the corpus is not empty", move || {
         if found > 0 { Ok(()) } else { Err("no `.txt` file under corpus/".into()) }
     }));
+    for &defect in Defect::ALL {
+        let name = format!("catalogue: {}", defect.info().name);
+        trials.push(Trial::test(name, move || catalogued(root, defect)));
+    }
     for file in files {
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
         let source = fs::read_to_string(&file).unwrap_or_default();
@@ -61,6 +66,19 @@ fn defect_line(source: &str) -> Option<(String, String)> {
     let line = source.lines().find_map(|line| line.trim().strip_prefix("# defect:"))?;
     let (name, expected) = line.split_once("->")?;
     Some((name.trim().to_owned(), expected.trim().to_owned()))
+}
+
+/// The program that the catalogue names exists, is about that defect and shows the class that the
+/// catalogue expects.
+fn catalogued(root: &Path, defect: Defect) -> Result<(), Failed> {
+    let info = defect.info();
+    let source = fs::read_to_string(root.join(info.corpus)).map_err(|error| error.to_string())?;
+    let stated = defect_line(&source);
+    if stated == Some((info.name.to_owned(), info.expected.to_owned())) {
+        Ok(())
+    } else {
+        Err(format!("the catalogue says {} -> {}, the file {stated:?}", info.name, info.expected))?
+    }
 }
 
 fn load(file: &Path) -> Result<Program, Failed> {

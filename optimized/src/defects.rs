@@ -38,7 +38,7 @@ pub struct DefectInfo {
     pub thread: &'static str,
     /// What goes wrong, in two lines at most.
     pub mechanism: &'static str,
-    /// The class of verdict and the field that show it.
+    /// The class of verdict that its corpus program shows.
     pub expected: &'static str,
     /// The corpus program that shows it.
     pub corpus: &'static str,
@@ -87,12 +87,12 @@ defects! {
     PinBiasOnLarge {
         id: "A48b", name: "pin-bias-on-large", thread: "S4",
         mechanism: "A pin of a large folio adds GUP_PIN_COUNTING_BIAS a page, as for order 0, and no pincount.",
-        expected: "refcount",
+        expected: "refcount-leak",
     }
     BatchCountsMask {
         id: "A48c", name: "batch-counts-whole-mask", thread: "S4",
         mechanism: "The grab of the rest of a huge leaf counts page_mask pages, not those inside the range.",
-        expected: "refcount",
+        expected: "refcount-leak",
     }
     BatchNotClamped {
         id: "A48d", name: "batch-not-clamped", thread: "S4",
@@ -102,22 +102,22 @@ defects! {
     GrabNotGivenBack {
         id: "A48e", name: "grab-not-given-back", thread: "S4",
         mechanism: "When the grab of the rest of a batch is refused, the first page's reference is kept.",
-        expected: "refcount",
+        expected: "refcount-leak",
     }
     UnpinStopsAtNull {
         id: "A49a", name: "unpin-stops-at-null", thread: "S4",
         mechanism: "A NULL entry in the array ends the unpin: the pages behind it stay pinned.",
-        expected: "refcount",
+        expected: "refcount-leak",
     }
     UnpinIgnoresDuplicates {
         id: "A49b", name: "unpin-ignores-duplicates", thread: "S4",
         mechanism: "A page that stands in a group twice is unpinned once.",
-        expected: "refcount",
+        expected: "refcount-leak",
     }
     UnpinRangePastFolio {
         id: "A49c", name: "unpin-range-past-folio", thread: "S4",
         mechanism: "Unpin by range takes all pages up to the end of the range for the first folio's, not up to its end.",
-        expected: "refcount",
+        expected: "refcount-leak",
     }
     ReuseByMapcount {
         id: "C01", name: "reuse-by-mapcount", thread: "do_wp_page before 5.19 (CVE-2020-29374)",
@@ -162,7 +162,7 @@ defects! {
     SplitPmdMiscounts {
         id: "C09", name: "split-pmd-miscounts", thread: "__split_huge_pmd_locked",
         mechanism: "Splitting a huge PMD adds N references: the PMD's own is forgotten.",
-        expected: "refcount",
+        expected: "refcount-leak",
     }
     SplitKeepsZeroPages {
         id: "C10", name: "split-keeps-zero-pages", thread: "try_to_map_unused_to_zeropage, 6.12",
@@ -172,12 +172,12 @@ defects! {
     BatchPutForgotten {
         id: "C11", name: "batch-put-forgotten", thread: "folio_batch_move_lru",
         mechanism: "Draining an LRU batch does not drop the batch's reference.",
-        expected: "refcount",
+        expected: "refcount-leak",
     }
     BatchPutTwice {
         id: "C12", name: "batch-put-twice", thread: "folio_batch_move_lru",
         mechanism: "Draining an LRU batch drops the batch's reference twice.",
-        expected: "refcount",
+        expected: "refcount-underflow",
     }
     FailedMigrationNotPutBack {
         id: "C13", name: "failed-migration-not-put-back", thread: "putback_movable_pages",
@@ -187,7 +187,7 @@ defects! {
     PutForPin {
         id: "C14", name: "put-for-pin", thread: "unpin_user_page",
         mechanism: "Pages that were pinned are released with put_page: 1 instead of 1024, and no pincount.",
-        expected: "refcount",
+        expected: "refcount-leak",
     }
     MremapLosesMapcount {
         id: "C15", name: "mremap-loses-mapcount", thread: "move_ptes",
