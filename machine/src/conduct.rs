@@ -13,8 +13,22 @@ pub enum Conduct {
     HeldAtEnd(u32),
     /// An operation ended with interrupts off.
     IrqOffAtEnd,
+    /// An operation ended inside an RCU read section.
+    RcuAtEnd,
+    /// An operation ended with preemption off.
+    PreemptOffAtEnd,
     /// An operation went to sleep and nothing can wake it.
     Blocked(&'static str),
+    /// A primitive that may sleep, under a spinlock or with interrupts or preemption off.
+    SleepInAtomic(&'static str),
+    /// The second lock was taken under the first, and elsewhere the first under the second.
+    LockOrder(&'static str, &'static str),
+    /// A call to other CPUs was awaited with interrupts off.
+    IpiWithIrqsOff,
+    /// Interrupts were enabled, or an RCU section left, more often than entered.
+    Unbalanced(&'static str),
+    /// An operation alone on the machine passed more points than any legal one does.
+    OutOfFuel,
 }
 
 impl Conduct {
@@ -25,7 +39,14 @@ impl Conduct {
             Conduct::Recursion(_) => "lock-recursion",
             Conduct::HeldAtEnd(_) => "lock-held-at-end",
             Conduct::IrqOffAtEnd => "irq-off-at-end",
+            Conduct::RcuAtEnd => "rcu-section-at-end",
+            Conduct::PreemptOffAtEnd => "preempt-off-at-end",
             Conduct::Blocked(_) => "blocked",
+            Conduct::SleepInAtomic(_) => "sleep-in-atomic",
+            Conduct::LockOrder(..) => "lock-order",
+            Conduct::IpiWithIrqsOff => "ipi-with-irqs-off",
+            Conduct::Unbalanced(_) => "unbalanced",
+            Conduct::OutOfFuel => "out-of-fuel",
         }
     }
 }
@@ -37,7 +58,16 @@ impl fmt::Display for Conduct {
             Conduct::Recursion(lock) => write!(f, "{lock} taken by the task that holds it"),
             Conduct::HeldAtEnd(n) => write!(f, "operation ended with {n} lock(s) held"),
             Conduct::IrqOffAtEnd => write!(f, "operation ended with interrupts off"),
+            Conduct::RcuAtEnd => write!(f, "operation ended inside an RCU read section"),
+            Conduct::PreemptOffAtEnd => write!(f, "operation ended with preemption off"),
             Conduct::Blocked(lock) => write!(f, "operation sleeps for ever on {lock}"),
+            Conduct::SleepInAtomic(what) => write!(f, "{what} may sleep, in atomic context"),
+            Conduct::LockOrder(first, second) => {
+                write!(f, "{second} taken under {first}, and elsewhere the other way round")
+            }
+            Conduct::IpiWithIrqsOff => write!(f, "other CPUs called with interrupts off"),
+            Conduct::Unbalanced(what) => write!(f, "{what} left more often than entered"),
+            Conduct::OutOfFuel => write!(f, "operation passes points for ever"),
         }
     }
 }

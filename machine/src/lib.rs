@@ -1,13 +1,40 @@
-//! The simulated computer: tasks, locks, scheduling points and the conduct that they check.
+//! The simulated computer: CPUs, tasks, locks, interrupts, and the conduct that they check.
 //!
 //! Kernel code under test is written as `async fn` over shared state in cells; every primitive
-//! here is a scheduling point ([`Machine::point`]). With one runnable task a point never yields,
-//! so a sequential step is one poll ([`run_alone`]). The crate knows nothing of memory management.
+//! here is a scheduling point ([`Machine::point`]). A sequential step is one poll ([`run_alone`]);
+//! an [`Executor`] runs many tasks on many CPUs under a [`Strategy`], which decides at every point
+//! which CPU moves next. Everything is single-threaded and deterministic: the same tasks and the
+//! same decisions give the same run. The crate knows nothing of memory management.
+//!
+//! A primitive yields *before* its effect. Code between two primitives is therefore atomic, which
+//! loses nothing as long as all state that tasks share is read and written through primitives.
 
+mod alone;
+mod atomic;
+mod board;
 mod conduct;
-mod cpu;
+mod event;
+mod exec;
+mod irq;
 mod lock;
+mod lockdep;
+mod machine;
+mod point;
+mod rcu;
+mod rng;
+mod sched;
+mod watch;
+mod work;
 
+pub use alone::run_alone;
+pub use atomic::Atomic;
 pub use conduct::Conduct;
-pub use cpu::{Machine, run_alone};
-pub use lock::{BitLock, RwSem, SeqCount, SpinLock, Task};
+pub use event::{Access, Event};
+pub use exec::{Bounds, Edge, Executor, Preempt, Verdict, Why};
+pub use lock::{BitLock, RwSem, SeqCount, SpinLock};
+pub use machine::{Machine, Task};
+pub use rng::Rng;
+pub use sched::{
+    Exhaustive, Pct, Pos, RandomWalk, ReadsFrom, Replay, RoundRobin, Slice, Slices, Strategy, View,
+    slices_of,
+};

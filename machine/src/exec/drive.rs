@@ -1,0 +1,157 @@
+//! The loop: ask who moves, move it.
+
+use std::task::{Context, Waker};
+
+use super::{Executor, NOBODY, State, Verdict};
+use crate::board::{Wait, Waiter};
+use crate::event::Event;
+use crate::sched::{Strategy, View};
+
+/// Points that a task may pass without asking while it is the only one that can run.
+const LONE_FUEL: u64 = 1 << 16;
+
+impl Executor<'_> {
+    /// Runs all tasks to the end, or to a verdict. Asks the strategy while it answers, then goes
+    /// on fairly. The caller has called [`Strategy::new_execution`].
+    pub fn run<S: Strategy>(&mut self, strategy: &mut S) -> Verdict {
+        self.start();
+        let verdict = self.drive(strategy);
+        self.machine.leave();
+        self.slots.clear();
+        verdict
+    }
+
+    fn start(&mut self) {
+        self.machine.enter();
+        self.machine.current.set(NOBODY);
+        self.machine.board.borrow_mut().reset(self.cpus.len());
+        self.record.clear();
+        (self.runnable, self.crowded, self.interrupted, self.grace) = (0, 0, 0, 0);
+        (self.last, self.points, self.limit) = (NOBODY, 0, self.bounds.soft);
+        (self.fair, self.turn, self.search) = (false, 0, None);
+        self.completed = 0;
+        self.events.fill(Event::NONE);
+        for cpu in &mut self.cpus {
+            cpu.current = NOBODY;
+            cpu.queue.clear();
+            cpu.resched = false;
+        }
+        let mut board = self.machine.board.borrow_mut();
+        for (task, slot) in (0..).zip(&mut self.slots) {
+            let at = usize::from(slot.cpu);
+            let cpu = &mut self.cpus[at];
+            if slot.kworker {
+                // It begins as it goes on: asleep until there is work.
+                slot.state = State::Blocked;
+                board.work[at].kworker = Some(task);
+                board.waiters.push(Waiter {
+                    task,
+                    name: slot.name,
+                    wait: Wait::Idle,
+                    object: at + 1,
+                    lock: "work",
+                    owner: None,
+                    cpus: 0,
+                });
+                continue;
+            }
+            if cpu.current == NOBODY {
+                cpu.current = task;
+                self.runnable |= 1 << slot.cpu;
+            } else {
+                cpu.queue.push_back(task);
+                self.crowded |= 1 << slot.cpu;
+            }
+        }
+    }
+
+    fn drive<S: Strategy>(&mut self, strategy: &mut S) -> Verdict {
+        let machine = self.machine;
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            if self.points >= self.limit
+                && let Some(verdict) = self.at_limit()
+            {
+                return verdict;
+            }
+            if self.runnable == 0 {
+                return self.at_rest();
+            }
+            // The only task that can run passes points without asking.
+            let lone = self.runnable & (self.runnable - 1) == 0
+                && self.crowded == 0
+                && self.grace == 0
+                && self.search.is_none()
+                && !S::OBSERVES;
+            let cpu = if self.fair {
+                match self.fair_cpu() {
+                    Ok(cpu) => cpu,
+                    Err(verdict) => return verdict,
+                }
+            } else if lone {
+                self.runnable.trailing_zeros() as u8
+            } else {
+                let view =
+                    View { runnable: self.runnable, current: self.last, events: &self.events };
+                let Some(cpu) = strategy.next_cpu(&view) else {
+                    self.go_fair();
+                    continue;
+                };
+                debug_assert!(self.runnable >> cpu & 1 == 1, "CPU {cpu} cannot move");
+                self.record.push(cpu);
+                cpu
+            };
+            self.last = cpu;
+            if (self.crowded | self.interrupted) >> cpu & 1 == 1 && self.special(cpu, strategy) {
+                if let Some(verdict) = self.settle(cpu, NOBODY, false) {
+                    return verdict;
+                }
+                continue;
+            }
+            let task = self.cpus[usize::from(cpu)].current;
+            if machine.current.get() != task {
+                self.switch_to(task);
+            }
+            let fuel = if lone { LONE_FUEL.min(self.limit - self.points) as u32 } else { 0 };
+            machine.fuel.set(fuel);
+            if self.search.is_some() {
+                self.watch_move(task);
+            }
+            let slot = &mut self.slots[usize::from(task)];
+            machine.resumed.set(slot.started);
+            slot.started = true;
+            let Some(future) = &mut slot.future else { unreachable!("an ended task moved") };
+            let ended = future.as_mut().poll(&mut context).is_ready();
+            self.points += 1;
+            if lone {
+                let left = machine.fuel.replace(0) + machine.spare.replace(0);
+                self.points += u64::from(fuel - left);
+            }
+            self.events[usize::from(cpu)] = machine.event.get();
+            if (ended || machine.attention.get() != 0 || self.grace != 0)
+                && let Some(verdict) = self.settle(cpu, task, ended)
+            {
+                return verdict;
+            }
+        }
+    }
+
+    /// Nobody can move.
+    #[cold]
+    fn at_rest(&self) -> Verdict {
+        let idle = |slot: &super::Slot<'_>, task: u8| {
+            slot.state == State::Done || slot.kworker && self.is_idle(task)
+        };
+        let stuck: Vec<u8> =
+            (0..).zip(&self.slots).filter(|&(task, slot)| !idle(slot, task)).map(|s| s.0).collect();
+        if stuck.is_empty() {
+            return Verdict::Done;
+        }
+        match self.lost(&stuck) {
+            Some(edge) => Verdict::Deadlock(vec![edge]),
+            None => Verdict::Pending(
+                stuck.iter().map(|&task| self.slots[usize::from(task)].name).collect(),
+            ),
+        }
+    }
+}
