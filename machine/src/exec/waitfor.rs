@@ -95,7 +95,9 @@ impl Executor<'_> {
         let same = |object: usize| object == waiter.object;
         let writes = waiter.wait == Wait::Write;
         let mut tasks = Vec::new();
-        for hold in board.holds.iter().filter(|hold| same(hold.object)) {
+        // A reader waits for no reader.
+        let blocks = |shared: bool| !shared || waiter.wait != Wait::Read;
+        for hold in board.holds.iter().filter(|hold| same(hold.object) && blocks(hold.shared)) {
             let task = self.slots.iter().position(|slot| slot.name == hold.name);
             tasks.extend(task.map(|task| task as u8));
         }
