@@ -40,16 +40,21 @@ impl Executor<'_> {
         for (task, slot) in (0..).zip(&mut self.slots) {
             let at = usize::from(slot.cpu);
             let cpu = &mut self.cpus[at];
-            if slot.kworker {
-                // It begins as it goes on: asleep until there is work.
-                slot.state = State::Blocked;
+            let begins_on = if slot.kworker {
+                // As it goes on: asleep until there is work.
                 board.work[at].kworker = Some(task);
+                Some((Wait::Idle, at + 1))
+            } else {
+                slot.asleep.map(|queue| (Wait::Queue, queue))
+            };
+            if let Some((wait, object)) = begins_on {
+                slot.state = State::Blocked;
                 board.waiters.push(Waiter {
                     task,
                     name: slot.name,
-                    wait: Wait::Idle,
-                    object: at + 1,
-                    lock: "work",
+                    wait,
+                    object,
+                    lock: "begin",
                     owner: None,
                     cpus: 0,
                 });

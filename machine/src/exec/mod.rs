@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::event::Event;
+use crate::event::{Event, address};
 use crate::machine::{FUEL, MULTI, Machine, Task};
 
 pub use verdict::{Edge, Verdict, Why};
@@ -74,6 +74,8 @@ struct Slot<'w> {
     name: Task,
     cpu: u8,
     kworker: bool,
+    /// The wait queue that it begins on.
+    asleep: Option<usize>,
     started: bool,
     state: State,
     account: Account,
@@ -173,6 +175,21 @@ impl<'w> Executor<'w> {
         self.add(cpu, name, Box::pin(task), false);
     }
 
+    /// Adds a task that first sleeps on a wait queue, until [`Machine::wake_up`]: one that another
+    /// task creates.
+    pub fn spawn_asleep<T>(
+        &mut self,
+        cpu: u8,
+        name: Task,
+        queue: &'w T,
+        task: impl Future<Output = ()> + 'w,
+    ) {
+        self.add(cpu, name, Box::pin(task), false);
+        if let Some(slot) = self.slots.last_mut() {
+            slot.asleep = Some(address(queue));
+        }
+    }
+
     /// Adds a CPU's kworker, normally [`Machine::kworker`]. A run does not wait for its end.
     pub fn kworker(&mut self, cpu: u8, name: Task, task: impl Future<Output = ()> + 'w) {
         self.add(cpu, name, Box::pin(task), true);
@@ -192,6 +209,7 @@ impl<'w> Executor<'w> {
             name,
             cpu,
             kworker,
+            asleep: None,
             started: false,
             state: State::Ready,
             account: Account { held: MULTI | FUEL, ..Account::default() },

@@ -17,16 +17,20 @@ pub struct Pct {
     rng: Rng,
     depth: u32,
     steps: u64,
+    /// `steps` was given.
+    known: bool,
     priorities: Vec<u64>,
     /// Steps at which the priority changes, and the priority that is fallen to.
     changes: Vec<(u64, u64)>,
     step: u64,
-    /// The next priority below all that CPUs have fallen to.
+    /// The lowest priority that a CPU has got by giving way.
     floor: u64,
 }
 
 /// Initial priorities are above this, those fallen to below.
 const HIGH: u64 = 1 << 40;
+/// Those fallen to are above this, those that gave way below: each is the lowest of all.
+const LOW: u64 = 1 << 39;
 
 impl Pct {
     /// For bugs of depth `depth` (at least 1).
@@ -35,29 +39,32 @@ impl Pct {
             rng: Rng::new(seed),
             depth: depth.max(1),
             steps: 1,
+            known: false,
             priorities: Vec::new(),
             changes: Vec::new(),
             step: 0,
-            floor: HIGH,
+            floor: LOW,
         }
     }
 
     /// The same, with k known beforehand.
     pub fn with_steps(seed: u64, depth: u32, steps: u64) -> Pct {
-        Pct { steps: steps.max(1), ..Pct::new(seed, depth) }
+        Pct { steps: steps.max(1), known: true, ..Pct::new(seed, depth) }
     }
 }
 
 impl Strategy for Pct {
     fn new_execution(&mut self) -> bool {
-        self.steps = self.steps.max(self.step);
+        if !self.known {
+            self.steps = self.steps.max(self.step);
+        }
         self.step = 0;
-        self.floor = HIGH;
+        self.floor = LOW;
         self.priorities.clear();
         self.changes.clear();
         for fallen in 1..u64::from(self.depth) {
             let at = self.rng.below(self.steps.min(u64::from(u32::MAX)) as u32);
-            self.changes.push((u64::from(at), fallen));
+            self.changes.push((u64::from(at), LOW + fallen));
         }
         true
     }
