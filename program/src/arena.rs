@@ -40,9 +40,19 @@ impl Set {
         id < 64 && self.0 & (1 << id) != 0
     }
 
+    /// 1 if `id`, modulo 64, is in the set, else 0.
+    pub(crate) fn bit(self, id: u8) -> u8 {
+        (self.0 >> (id & 63) & 1) as u8
+    }
+
     /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// The set with `id` if `on`, else without it.
+    pub(crate) fn with(self, id: u8, on: bool) -> Set {
+        Set(self.without(id).0 | u64::from(on) << id)
     }
 
     /// Number of ids.
@@ -50,21 +60,17 @@ impl Set {
         self.0.count_ones() as u8
     }
 
-    /// The id at position `choice`, modulo the size; none in an empty set.
+    /// The first id at or after `choice`, which is taken modulo the highest id plus one; none in an
+    /// empty set. Without a branch, because no processor could predict it.
     pub fn pick(self, choice: u8) -> Option<u8> {
-        if self.0 == 0 {
-            return None;
-        }
-        let mut rest = self.0;
-        for _ in 0..choice % self.len() {
-            rest &= rest - 1;
-        }
-        Some(rest.trailing_zeros() as u8)
+        let from = u32::from(choice) % (64 - self.0.leading_zeros()).max(1);
+        let rest = self.0 >> from;
+        (rest != 0).then(|| (from + rest.trailing_zeros()) as u8)
     }
 
-    /// The position of `id`: `pick(rank(id)) == Some(id)` for an id in the set.
+    /// The choice of `id`: `pick(rank(id)) == Some(id)` for an id in the set.
     pub fn rank(self, id: u8) -> u8 {
-        (self & Set::first(id)).len()
+        id
     }
 
     /// The set without `id`.
@@ -72,11 +78,11 @@ impl Set {
         self & !Set::one(id)
     }
 
-    fn one(id: u8) -> Set {
+    pub(crate) fn one(id: u8) -> Set {
         Set(1 << id)
     }
 
-    fn insert(&mut self, id: u8) {
+    pub(crate) fn insert(&mut self, id: u8) {
         self.0 |= 1 << id;
     }
 }
@@ -225,6 +231,11 @@ impl Arena {
         if self.gets.contains(handle.0) { Foll::Get } else { Foll::Pin }
     }
 
+    /// Whether one of these handles or locks is live.
+    pub(crate) fn any_live(&self, handles: Set, locks: Set) -> bool {
+        !(((self.gets | self.pins) & handles) | (self.locks & locks)).is_empty()
+    }
+
     /// Length of an area; 0 if there is none.
     pub fn area_len(&self, area: AreaId) -> u16 {
         if area.0 < self.area_count { self.lens[usize::from(area.0)] } else { 0 }
@@ -277,24 +288,33 @@ impl Arena {
 
     /// Takes note of a step of a valid program: what it uses, creates and consumes.
     pub fn apply(&mut self, cpu: u8, op: &Op) {
-        let slot = usize::from(cpu) % MAX_CPUS;
-        self.active |= 1 << slot;
+        self.active |= 1 << (usize::from(cpu) % MAX_CPUS);
         if let Some(mm) = op.mm() {
-            self.own[slot].used.mms.insert(mm.0);
+            self.own_mut(cpu).used.mms.insert(mm.0);
         }
+        self.note::<true>(cpu, op);
+    }
+
+    /// As [`Arena::begin_phase`] and [`Arena::apply`], where no phase has a second step.
+    pub(crate) fn apply_alone(&mut self, op: &Op) {
+        self.note::<false>(0, op);
+    }
+
+    /// `SHARED`: the phase may have other steps.
+    #[inline(always)]
+    fn note<const SHARED: bool>(&mut self, cpu: u8, op: &Op) {
         match *op {
-            Op::Mmap { mm, len, .. } => self.create_area(slot, mm, len),
+            Op::Mmap { mm, len, .. } => self.create_area::<SHARED>(cpu, mm, len),
             Op::Munmap { mm, range } => self.unmap(mm, range),
             Op::Mremap { mm, range, .. } => {
                 self.unmap(mm, range);
-                self.create_area(slot, mm, range.len);
+                self.create_area::<SHARED>(cpu, mm, range.len);
             }
             Op::Fork { mm, child } => {
                 self.mapped[usize::from(child.0)] = self.mapped[usize::from(mm.0)];
                 self.mm_count += 1;
                 self.mms.insert(child.0);
-                self.own[slot].created.mms.insert(child.0);
-                self.created.mms.insert(child.0);
+                self.created::<SHARED>(cpu, |created| &mut created.mms, child.0);
             }
             Op::Exit { mm } => self.mms = self.mms.without(mm.0),
             Op::Gup { handle, foll, range, .. } => {
@@ -302,8 +322,7 @@ impl Arena {
                 self.handle_count += 1;
                 let set = if foll == Foll::Get { &mut self.gets } else { &mut self.pins };
                 set.insert(handle.0);
-                self.own[slot].created.handles.insert(handle.0);
-                self.created.handles.insert(handle.0);
+                self.created::<SHARED>(cpu, |created| &mut created.handles, handle.0);
             }
             Op::Put { handle } => self.gets = self.gets.without(handle.0),
             Op::Unpin { handle, also, .. } => {
@@ -312,12 +331,11 @@ impl Arena {
                     self.pins = self.pins.without(also.0);
                 }
             }
-            Op::Peek { handle } => self.own[slot].used.handles.insert(handle.0),
+            Op::Peek { handle } if SHARED => self.own_mut(cpu).used.handles.insert(handle.0),
             Op::LockPage { lock, .. } => {
                 self.lock_count += 1;
                 self.locks.insert(lock.0);
-                self.own[slot].created.locks.insert(lock.0);
-                self.created.locks.insert(lock.0);
+                self.created::<SHARED>(cpu, |created| &mut created.locks, lock.0);
             }
             Op::UnlockPage { lock } => self.locks = self.locks.without(lock.0),
             _ => {}
@@ -326,6 +344,10 @@ impl Arena {
 
     fn own(&self, cpu: u8) -> &Own {
         &self.own[usize::from(cpu) % MAX_CPUS]
+    }
+
+    fn own_mut(&mut self, cpu: u8) -> &mut Own {
+        &mut self.own[usize::from(cpu) % MAX_CPUS]
     }
 
     /// Objects that other CPUs used in this phase.
@@ -339,13 +361,19 @@ impl Arena {
         used
     }
 
-    fn create_area(&mut self, slot: usize, mm: MmId, len: u16) {
+    fn created<const SHARED: bool>(&mut self, cpu: u8, set: fn(&mut Objects) -> &mut Set, id: u8) {
+        if SHARED {
+            set(&mut self.own_mut(cpu).created).insert(id);
+            set(&mut self.created).insert(id);
+        }
+    }
+
+    fn create_area<const SHARED: bool>(&mut self, cpu: u8, mm: MmId, len: u16) {
         let area = self.area_count;
         self.lens[usize::from(area)] = len;
         self.area_count += 1;
         self.mapped[usize::from(mm.0)].insert(area);
-        self.own[slot].created.areas.insert(area);
-        self.created.areas.insert(area);
+        self.created::<SHARED>(cpu, |created| &mut created.areas, area);
     }
 
     fn unmap(&mut self, mm: MmId, range: Range) {

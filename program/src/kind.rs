@@ -124,6 +124,41 @@ impl Kind {
         1 << self as u32
     }
 
+    /// Whether it is about a range of an area that exists.
+    pub(crate) fn has_range(self) -> bool {
+        use Kind::*;
+        const NO: u64 = bits(&[
+            Nop,
+            MmapAnon,
+            MmapShmem,
+            MmapFilePrivate,
+            MmapFileShared,
+            Fork,
+            Exit,
+            Put,
+            Unpin,
+            Peek,
+            LruAddDrain,
+            LruAddDrainAll,
+            Offline,
+            UnlockPage,
+        ]);
+        NO & self.bit() == 0
+    }
+
+    /// Whether it faults pages in.
+    pub(crate) fn populates(self) -> bool {
+        use Kind::*;
+        const YES: u64 =
+            bits(&[PopulateRead, PopulateWrite, Read, Write, Get, GetFast, Pin, PinFast]);
+        YES & self.bit() != 0
+    }
+
+    /// Whether it looks at the first page of its range only.
+    pub(crate) fn is_single(self) -> bool {
+        matches!(self, Kind::SplitFolio | Kind::Migrate | Kind::LockPage)
+    }
+
     /// Whether it can allocate folios, so that their place matters.
     pub fn allocates(self) -> bool {
         use Kind::*;
@@ -150,4 +185,14 @@ impl Kind {
             _ => &[],
         }
     }
+}
+
+/// As a mask: faster to look into than a `match` of many arms where kinds come at random.
+const fn bits(kinds: &[Kind]) -> u64 {
+    let (mut bits, mut at) = (0, 0);
+    while at < kinds.len() {
+        bits |= 1 << kinds[at] as u32;
+        at += 1;
+    }
+    bits
 }

@@ -1,18 +1,15 @@
 //! Bytes to program.
 
-use super::{
-    FAIL_FROM, HEADER_BYTES, MAX_STEPS, RECORD_BYTES, SCHEDULE_KIND, SLICES_A_RECORD, shape,
-};
+use super::hints::{Hints, Now};
+use super::op::Meaning;
+use super::record::Record;
+use super::{HEADER_BYTES, MAX_STEPS, RECORD_BYTES, SCHEDULE_KIND, SLICES_A_RECORD, shape};
 use crate::arena::Arena;
 use crate::kind::Kind;
-use crate::op::{
-    Advice, AreaId, Backing, Entry, FILES, Fail, Foll, Form, HandleId, LockId, MmId, Mode, Op,
-    Prot, Range, Site, Step, TaskId,
-};
+use crate::op::{Op, Step};
 use crate::program::{Phase, Program};
 use crate::schedule::{Schedule, Slice};
 use crate::shape::{Place, Shape};
-use crate::validate::{FIRST_TASK, MAX_AREA_PAGES, TASKS};
 
 /// Every kind, as often as its weight says. Kind bytes index it.
 const FULL_TABLE: [Kind; Kind::TOTAL_WEIGHT] = {
@@ -31,31 +28,42 @@ const FULL_TABLE: [Kind; Kind::TOTAL_WEIGHT] = {
 };
 const _: () = assert!(Kind::TOTAL_WEIGHT <= SCHEDULE_KIND as usize);
 
+/// At least the greatest weight.
+const MAX_WEIGHT: usize = 32;
+const _: () = {
+    assert!(Kind::TOTAL_WEIGHT + MAX_WEIGHT <= 256);
+    let mut kind = 0;
+    while kind < Kind::ALL.len() {
+        assert!(Kind::WEIGHTS[kind] as usize <= MAX_WEIGHT);
+        kind += 1;
+    }
+};
+
 const ALL_KINDS: u64 = (1 << Kind::ALL.len()) - 1;
 
-/// Lengths of areas from most bytes: around one or two tables of 4 or 8 entries.
-const LENS: [u16; 16] = [4, 4, 4, 8, 8, 8, 5, 6, 6, 7, 8, 4, 3, 2, 1, 8];
-
 /// Decodes byte forms, keeping its buffers from one to the next.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Decoder {
     arena: Arena,
-    table: Vec<Kind>,
+    hints: Hints,
+    /// The kind of each kind byte, and the mask that it is of.
+    table: [Kind; 256],
     table_mask: u64,
     spare: Vec<Phase>,
 }
 
-/// One record of a step.
-struct Record {
-    kind: u8,
-    mm: u8,
-    area: u8,
-    off: u16,
-    len: u16,
-    flags: u8,
-    place: u8,
-    fail: u8,
-    nth: u8,
+impl Default for Decoder {
+    fn default() -> Self {
+        let mut decoder = Decoder {
+            arena: Arena::default(),
+            hints: Hints::default(),
+            table: [Kind::Nop; 256],
+            table_mask: 0,
+            spare: Vec::new(),
+        };
+        decoder.set_mask(ALL_KINDS);
+        decoder
+    }
 }
 
 impl Decoder {
@@ -74,6 +82,7 @@ impl Decoder {
         }
         self.set_mask(u64::from_le_bytes(mask));
         self.arena.reset();
+        self.hints.reset();
         program.schedule.slices.clear();
         program.schedule.cycle.clear();
         program.expects.clear();
@@ -88,16 +97,24 @@ impl Decoder {
                 continue;
             }
             if !(concurrent && phases > 0 && record[1] & 0x80 != 0) {
-                self.arena.begin_phase();
+                if concurrent {
+                    self.arena.begin_phase();
+                }
                 if phases == program.phases.len() {
                     program.phases.push(self.spare.pop().unwrap_or_default());
                 }
                 program.phases[phases].steps.clear();
                 phases += 1;
             }
-            let step = self.step(&record, &program.shape);
-            self.arena.apply(step.cpu, &step.op);
-            program.phases[phases - 1].steps.push(step);
+            let list = &mut program.phases[phases - 1].steps;
+            list.push(Step { cpu: 0, op: Op::Nop, place: Place::Normal, fail: None });
+            let Some(step) = list.last_mut() else { continue };
+            self.step(&record, &program.shape, step);
+            if concurrent {
+                self.arena.apply(step.cpu, &step.op);
+            } else {
+                self.arena.apply_alone(&step.op);
+            }
             steps += 1;
         }
         self.spare.extend(program.phases.drain(phases..));
@@ -112,224 +129,37 @@ impl Decoder {
             return;
         }
         self.table_mask = mask;
-        self.table.clear();
-        let mut left = mask;
+        let (mut left, mut end) = (mask, 0);
         while left != 0 {
             let kind = Kind::ALL[left.trailing_zeros() as usize];
-            self.table.extend(std::iter::repeat_n(kind, usize::from(kind.weight())));
+            // Always the same number, which needs no loop: the next kind takes back what is too many.
+            self.table[end..end + MAX_WEIGHT].copy_from_slice(&[kind; MAX_WEIGHT]);
+            end += usize::from(kind.weight());
             left &= left - 1;
         }
-    }
-
-    fn step(&self, bytes: &[u8; RECORD_BYTES], shape: &Shape) -> Step {
-        let [kind, cpu, mm, area, off0, off1, len0, len1, flags, place, fail, nth] = *bytes;
-        let off = u16::from_le_bytes([off0, off1]);
-        let len = u16::from_le_bytes([len0, len1]);
-        let record = Record { kind, mm, area, off, len, flags, place, fail, nth };
-        let cpu = (cpu & 7) % shape.cpus;
-        let kind = self.table[usize::from(record.kind) % self.table.len()];
-        let op = self.op(&record, shape, cpu, kind).unwrap_or(Op::Nop);
-        let kind = Kind::of(&op);
-        Step { cpu, op, place: record.place(kind), fail: record.fail(kind) }
-    }
-
-    /// The operation, or the one that makes what it lacks; none where a cap is reached.
-    fn op(&self, record: &Record, shape: &Shape, cpu: u8, kind: Kind) -> Option<Op> {
-        let arena = &self.arena;
-        let flags = record.flags;
-        let bit = |n: u8| flags & (1 << n) != 0;
-        let mm = MmId(arena.mms(cpu).pick(record.mm)?);
-        let or_make = |maker| self.op(record, shape, cpu, maker);
-
-        // What needs no area.
-        match kind {
-            Kind::Nop => return Some(Op::Nop),
-            Kind::LruAddDrain => return Some(Op::LruAddDrain),
-            Kind::LruAddDrainAll => return Some(Op::LruAddDrainAll),
-            Kind::Offline => {
-                let index = if flags == 0 { 0 } else { 2 - usize::from(flags % 2) };
-                return Some(Op::Offline { place: Place::ALL[index] });
-            }
-            Kind::MmapAnon | Kind::MmapShmem | Kind::MmapFilePrivate | Kind::MmapFileShared => {
-                return self.mmap(record, shape, kind, mm);
-            }
-            Kind::Fork => return Some(Op::Fork { mm, child: arena.next_mm()? }),
-            Kind::Exit => {
-                return match arena.exitable(cpu).pick(record.mm) {
-                    Some(mm) => Some(Op::Exit { mm: MmId(mm) }),
-                    None => or_make(Kind::Fork),
-                };
-            }
-            Kind::Put => {
-                return match arena.droppable(cpu, Foll::Get).pick(record.area) {
-                    Some(handle) => Some(Op::Put { handle: HandleId(handle) }),
-                    None => or_make(Kind::Get),
-                };
-            }
-            Kind::Unpin => {
-                let pins = arena.droppable(cpu, Foll::Pin);
-                let Some(handle) = pins.pick(record.area) else { return or_make(Kind::Pin) };
-                let also = if bit(3) { pins.without(handle).pick(record.mm) } else { None };
-                let form = if bit(1) { Form::Range } else { Form::Pages };
-                return Some(Op::Unpin {
-                    handle: HandleId(handle),
-                    also: also.map(HandleId),
-                    form,
-                    dirty: bit(0),
-                    hole: bit(2) && also.is_some() && form == Form::Pages,
-                });
-            }
-            Kind::Peek => {
-                return match arena.handles(cpu).pick(record.area) {
-                    Some(handle) => Some(Op::Peek { handle: HandleId(handle) }),
-                    None => or_make(Kind::Pin),
-                };
-            }
-            Kind::UnlockPage => {
-                return match arena.locks(cpu).pick(record.area) {
-                    Some(lock) => Some(Op::UnlockPage { lock: LockId(lock) }),
-                    None => or_make(Kind::LockPage),
-                };
-            }
-            _ => {}
+        // Over and over, to the end.
+        while end < 256 {
+            let more = end.min(256 - end);
+            self.table.copy_within(..more, end);
+            end += more;
         }
+    }
 
-        let areas = if record.any_area() { arena.areas(cpu) } else { arena.mapped(cpu, mm) };
-        let Some(area) = areas.pick(record.area) else { return or_make(Kind::MmapAnon) };
-        let range = record.range(AreaId(area), arena.area_len(AreaId(area)), kind);
-        let gup = |foll, entry| {
-            let handle = arena.next_handle()?;
-            Some(Op::Gup { mm, range, handle, entry, foll, write: bit(0) })
+    fn step(&mut self, bytes: &[u8; RECORD_BYTES], shape: &Shape, step: &mut Step) {
+        let record = Record::new(bytes);
+        let cpu = record.cpu(shape.cpus);
+        step.cpu = cpu;
+        let kind = self.table[usize::from(record.kind())];
+        let meaning = Meaning { record, arena: &self.arena, hints: &self.hints, shape, cpu };
+        let Some(target) = meaning.write(kind, &mut step.op) else {
+            step.place = record.place(Kind::Nop);
+            step.fail = record.fail(Kind::Nop);
+            return;
         };
-        let madvise = |advice| Some(Op::Madvise { mm, range, advice });
-        match kind {
-            Kind::Munmap => Some(Op::Munmap { mm, range }),
-            Kind::Mprotect => Some(Op::Mprotect { mm, range, prot: record.prot(1) }),
-            Kind::Mremap => {
-                let shift = record.mremap_shift() % shape.ptes;
-                Some(Op::Mremap { mm, range, area: arena.next_area()?, shift })
-            }
-            Kind::DontNeed => madvise(Advice::DontNeed),
-            Kind::DontFork => madvise(Advice::DontFork),
-            Kind::DoFork => madvise(Advice::DoFork),
-            Kind::HugePage => madvise(Advice::HugePage),
-            Kind::NoHugePage => madvise(Advice::NoHugePage),
-            Kind::Collapse => madvise(Advice::Collapse),
-            Kind::PopulateRead => madvise(Advice::PopulateRead),
-            Kind::PopulateWrite => madvise(Advice::PopulateWrite),
-            Kind::Read => Some(Op::Read { mm, range }),
-            Kind::Write => Some(Op::Write { mm, range }),
-            Kind::Get => gup(Foll::Get, Entry::Slow),
-            Kind::GetFast => gup(Foll::Get, Entry::Fast),
-            Kind::GetFastOnly => gup(Foll::Get, Entry::FastOnly),
-            Kind::Pin => gup(Foll::Pin, Entry::Slow),
-            Kind::PinFast => gup(Foll::Pin, Entry::Fast),
-            Kind::SplitFolio => Some(Op::SplitFolio { mm, range }),
-            Kind::Migrate => {
-                let mode = if bit(0) { Mode::Sync } else { Mode::Async };
-                Some(Op::Migrate { mm, range, mode })
-            }
-            Kind::LockPage => {
-                let task = TaskId(FIRST_TASK + flags % TASKS);
-                Some(Op::LockPage { mm, range, lock: arena.next_lock()?, task })
-            }
-            _ => None,
-        }
-    }
-
-    fn mmap(&self, record: &Record, shape: &Shape, kind: Kind, mm: MmId) -> Option<Op> {
-        let area = self.arena.next_area()?;
-        let file = u8::from(record.flags & 4 != 0) % FILES;
-        let (prot, len, shift, pgoff);
-        if record.is_exact_mmap() {
-            prot = [Prot::None, Prot::Read, Prot::ReadWrite][usize::from(record.flags & 3) % 3];
-            len = 1 + (record.len & 0x0FFF) % MAX_AREA_PAGES;
-            shift = record.off & 0x1FF;
-            pgoff = record.area;
-        } else {
-            prot = record.prot(4);
-            len = LENS[usize::from(record.len & 15)];
-            shift = if record.off & 7 == 7 { record.off >> 3 } else { 0 };
-            pgoff = if record.area & 7 == 7 { record.area >> 4 } else { record.area & 3 };
-        }
-        let backing = match kind {
-            Kind::MmapShmem => Backing::AnonShared,
-            Kind::MmapFilePrivate => Backing::FilePrivate { file, pgoff },
-            Kind::MmapFileShared => Backing::FileShared { file, pgoff },
-            _ => Backing::AnonPrivate,
-        };
-        Some(Op::Mmap { mm, area, backing, prot, len, shift: shift % shape.ptes })
-    }
-}
-
-impl Record {
-    /// Aims at any area that exists, mapped or not.
-    fn any_area(&self) -> bool {
-        self.place >= 0xF0
-    }
-
-    /// 16 bits all set: length, shift, file page and protection are taken literally.
-    fn is_exact_mmap(&self) -> bool {
-        self.flags >= 0xF8 && self.len >= 0xF000 && self.off >= 0xFE00
-    }
-
-    /// Literally below 3; else `r` for the low `read` values in 16, and `rw` for the others.
-    fn prot(&self, read: u8) -> Prot {
-        match self.flags & 15 {
-            0 => Prot::None,
-            1 => Prot::Read,
-            2 => Prot::ReadWrite,
-            other if other < 3 + read => Prot::Read,
-            _ => Prot::ReadWrite,
-        }
-    }
-
-    fn range(&self, area: AreaId, area_len: u16, kind: Kind) -> Range {
-        let off = if self.off >= 0xC000 { 0 } else { (self.off & 0x0FFF) % area_len };
-        let rest = area_len - off;
-        // These look at the first page only.
-        let single = matches!(kind, Kind::SplitFolio | Kind::Migrate | Kind::LockPage);
-        let len = match self.len {
-            0x1000.. if single => 1,
-            0xC000.. => rest,
-            other => 1 + (other & 0x0FFF) % rest,
-        };
-        Range { area, off, len }
-    }
-
-    /// Literal when 3 spare bits are all set; else mostly 0.
-    fn mremap_shift(&self) -> u16 {
-        let high = self.off >> 12 & 3 | (self.len >> 12 & 3) << 2;
-        match high & 7 {
-            7 => u16::from(self.flags) | high >> 3 << 8,
-            _ if self.flags & 3 == 3 => u16::from(self.flags >> 2),
-            _ => 0,
-        }
-    }
-
-    fn place(&self, kind: Kind) -> Place {
-        match (self.place >> 4, self.place & 15) {
-            (14.., exact) => Place::ALL[usize::from(exact) % 3],
-            (_, 12 | 13) if kind.allocates() => Place::Movable,
-            (_, 14 | 15) if kind.allocates() => Place::Cma,
-            _ => Place::Normal,
-        }
-    }
-
-    fn fail(&self, kind: Kind) -> Option<Fail> {
-        if self.fail < FAIL_FROM || kind == Kind::Offline {
-            return None;
-        }
-        let choice = usize::from(self.fail - FAIL_FROM);
-        if let Some(&site) = Site::ALL.get(choice) {
-            return Some(Fail { site, nth: self.nth.max(1) });
-        }
-        let sites = kind.sites();
-        if sites.is_empty() {
-            return None;
-        }
-        let nth = if self.nth < 160 { 1 } else { 1 + self.nth % 4 };
-        Some(Fail { site: sites[choice % sites.len()], nth })
+        let fail = record.fail(target.kind);
+        (step.place, step.fail) = (record.place(target.kind), fail);
+        let now = Now::new(&step.op, cpu, fail, &self.arena, shape);
+        self.hints.apply(target, now);
     }
 }
 

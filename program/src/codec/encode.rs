@@ -1,4 +1,4 @@
-//! Program to bytes: for each field the first value that the decoder reads back as it.
+//! Program to bytes: literal records, and for each field a value that the decoder reads back as it.
 
 use super::decode::kind_byte;
 use super::{

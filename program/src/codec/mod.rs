@@ -3,7 +3,8 @@
 //! ```text
 //! header, 16 bytes              records, 12 bytes each, to the end
 //!  0..2  "ml"                    0     kind; in a concurrent program 0xC0.. is a schedule record
-//!  2     version                 1     bit 7: same phase as the step before; bits 0..3: CPU
+//!  2     version                 1     bit 7: same phase as the step before; bits 3..7: aim;
+//!                                      bits 0..3: CPU
 //!  3     CPUs, concurrent        2     mm            (unpin: second handle)
 //!  4     entries a table         3     area or handle or lock
 //!  5     batch                   4..6  offset        (little-endian; mmap: shift)
@@ -21,17 +22,29 @@
 //!
 //! **Decoding is total.** [`Decoder::decode`] makes a valid program of any bytes: the magic and the
 //! version take up their place whatever they hold, missing bytes are zero, every argument resolves
-//! modulo the objects statically live at its step, and a step that finds none becomes the
+//! to one of the objects statically live at its step, and a step that finds none becomes the
 //! step that would make one (no handle: `get` or `pin`; no area: `mmap`; no lock: `lock_page`; no
 //! second mm: `fork`), or `nop` where a cap is reached. Most values of most fields are
 //! spent on what makes programs dense; the rest reach everything else, so that [`Program::encode`]
 //! loses nothing: `decode(encode(p)) == p` for every valid program without expectations.
 //!
+//! **Aim.** With the two lowest of its 16 values a record is taken literally. With the others it
+//! is aimed: the decoder guesses from the steps so far which areas may be read and written and
+//! where pages are, and the record goes where it probably has an effect (a split to a huge folio, a
+//! migration to a page that is on the LRU and free, an `mprotect` to the other protection); where
+//! there is no such place it becomes the step that prepares one (a write, a drain, an `unpin`).
+//!
 //! [`decode_strict`] is for files: it accepts only what has this version's header and shape.
 
+mod aim;
+mod cells;
 mod decode;
 mod encode;
+mod hints;
+mod op;
+mod record;
 mod shape;
+mod view;
 
 use std::fmt;
 

@@ -1,0 +1,190 @@
+//! Which operation a record means.
+
+use super::aim::Goal;
+use super::hints::Hints;
+use super::record::Record;
+use crate::arena::Arena;
+use crate::kind::Kind;
+use crate::op::{
+    Advice, AreaId, Backing, Entry, FILES, Foll, Form, HandleId, LockId, MmId, Mode, Op, Prot,
+    Range, TaskId,
+};
+use crate::shape::{Place, Shape};
+use crate::validate::{FIRST_TASK, MAX_AREA_PAGES, TASKS};
+
+/// Lengths of areas from most bytes: around one or two tables of 4 or 8 entries.
+const LENS: [u16; 16] = [4, 4, 4, 8, 8, 8, 5, 6, 6, 7, 8, 4, 3, 2, 1, 8];
+
+/// What an operation is and is about, apart from the operation so that it can stay in registers.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub kind: Kind,
+    /// The one that the record names, if it is about none.
+    pub mm: MmId,
+    /// Of no meaning if it is about none.
+    pub range: Range,
+}
+
+/// A record, and all that its meaning depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Meaning<'a> {
+    pub record: Record<'a>,
+    pub arena: &'a Arena,
+    pub hints: &'a Hints,
+    pub shape: &'a Shape,
+    pub cpu: u8,
+}
+
+impl<'a> Meaning<'a> {
+    /// Makes `op` the operation, or the one that makes what it lacks; none where a cap is reached.
+    /// It is written where it will stay, because to copy what was just written in parts is slow.
+    pub fn write(&self, kind: Kind, op: &mut Op) -> Option<Target> {
+        let (kind, mm, range) = match self.goal(kind) {
+            Some(Goal::At(kind, mm, range)) => (kind, mm, range),
+            Some(Goal::Make(kind)) if !kind.has_range() => return self.elsewhere(kind, op),
+            None if !kind.has_range() => return self.elsewhere(kind, op),
+            _ => match self.literal(kind) {
+                Some((mm, range)) => (kind, mm, range),
+                None => return self.elsewhere(Kind::MmapAnon, op),
+            },
+        };
+        self.at(kind, mm, range, op)?;
+        Some(Target { kind, mm, range })
+    }
+
+    /// Where the record says that it is.
+    fn literal(&self, kind: Kind) -> Option<(MmId, Range)> {
+        let Meaning { record, arena, cpu, .. } = *self;
+        let mm = MmId(arena.mms(cpu).pick(record.mm())?);
+        let areas = if record.any_area() { arena.areas(cpu) } else { arena.mapped(cpu, mm) };
+        let area = AreaId(areas.pick(record.area())?);
+        Some((mm, record.range(area, arena.area_len(area), kind)))
+    }
+
+    /// An operation that has no range.
+    fn elsewhere(&self, kind: Kind, op: &mut Op) -> Option<Target> {
+        let Meaning { record, arena, cpu, .. } = *self;
+        let flags = record.flags();
+        let bit = |n: u8| flags & (1 << n) != 0;
+        let mut mm = MmId(arena.mms(cpu).pick(record.mm())?);
+        let or_make = |maker, op| self.write(maker, op);
+
+        *op = match kind {
+            Kind::LruAddDrain => Op::LruAddDrain,
+            Kind::LruAddDrainAll => Op::LruAddDrainAll,
+            Kind::Offline => {
+                let index = if flags == 0 { 0 } else { 2 - usize::from(flags % 2) };
+                Op::Offline { place: Place::ALL[index] }
+            }
+            Kind::MmapAnon | Kind::MmapShmem | Kind::MmapFilePrivate | Kind::MmapFileShared => {
+                self.mmap(kind, mm)?
+            }
+            Kind::Fork => Op::Fork { mm, child: arena.next_mm()? },
+            Kind::Exit => match arena.exitable(cpu).pick(record.mm()) {
+                Some(id) => {
+                    mm = MmId(id);
+                    Op::Exit { mm }
+                }
+                None => return or_make(Kind::Fork, op),
+            },
+            Kind::Put => match arena.droppable(cpu, Foll::Get).pick(record.area()) {
+                Some(handle) => Op::Put { handle: HandleId(handle) },
+                None => return or_make(Kind::Get, op),
+            },
+            Kind::Unpin => {
+                let pins = arena.droppable(cpu, Foll::Pin);
+                let Some(handle) = pins.pick(record.area()) else { return or_make(Kind::Pin, op) };
+                let also = if bit(3) { pins.without(handle).pick(record.mm()) } else { None };
+                let form = if bit(1) { Form::Range } else { Form::Pages };
+                Op::Unpin {
+                    handle: HandleId(handle),
+                    also: also.map(HandleId),
+                    form,
+                    dirty: bit(0),
+                    hole: bit(2) && also.is_some() && form == Form::Pages,
+                }
+            }
+            Kind::Peek => match arena.handles(cpu).pick(record.area()) {
+                Some(handle) => Op::Peek { handle: HandleId(handle) },
+                None => return or_make(Kind::Pin, op),
+            },
+            Kind::UnlockPage => match arena.locks(cpu).pick(record.area()) {
+                Some(lock) => Op::UnlockPage { lock: LockId(lock) },
+                None => return or_make(Kind::LockPage, op),
+            },
+            _ => Op::Nop,
+        };
+        Some(Target { kind, mm, range: Range { area: AreaId(0), off: 0, len: 1 } })
+    }
+
+    /// An operation on a range.
+    fn at(&self, kind: Kind, mm: MmId, range: Range, op: &mut Op) -> Option<()> {
+        let Meaning { record, arena, .. } = *self;
+        let flags = record.flags();
+        let bit = |n: u8| flags & (1 << n) != 0;
+        let gup = |foll, entry| {
+            let handle = arena.next_handle()?;
+            Some(Op::Gup { mm, range, handle, entry, foll, write: bit(0) })
+        };
+        let madvise = |advice| Op::Madvise { mm, range, advice };
+        *op = match kind {
+            Kind::Munmap => Op::Munmap { mm, range },
+            Kind::Mprotect => Op::Mprotect { mm, range, prot: self.prot(mm, range) },
+            Kind::Mremap => {
+                let shift = record.mremap_shift() % self.shape.ptes;
+                Op::Mremap { mm, range, area: arena.next_area()?, shift }
+            }
+            Kind::DontNeed => madvise(Advice::DontNeed),
+            Kind::DontFork => madvise(Advice::DontFork),
+            Kind::DoFork => madvise(Advice::DoFork),
+            Kind::HugePage => madvise(Advice::HugePage),
+            Kind::NoHugePage => madvise(Advice::NoHugePage),
+            Kind::Collapse => madvise(Advice::Collapse),
+            Kind::PopulateRead => madvise(Advice::PopulateRead),
+            Kind::PopulateWrite => madvise(Advice::PopulateWrite),
+            Kind::Read => Op::Read { mm, range },
+            Kind::Write => Op::Write { mm, range },
+            Kind::Get => gup(Foll::Get, Entry::Slow)?,
+            Kind::GetFast => gup(Foll::Get, Entry::Fast)?,
+            Kind::GetFastOnly => gup(Foll::Get, Entry::FastOnly)?,
+            Kind::Pin => gup(Foll::Pin, Entry::Slow)?,
+            Kind::PinFast => gup(Foll::Pin, Entry::Fast)?,
+            Kind::SplitFolio => Op::SplitFolio { mm, range },
+            Kind::Migrate => {
+                let mode = if bit(0) { Mode::Sync } else { Mode::Async };
+                Op::Migrate { mm, range, mode }
+            }
+            Kind::LockPage => {
+                let task = TaskId(FIRST_TASK + flags % TASKS);
+                Op::LockPage { mm, range, lock: arena.next_lock()?, task }
+            }
+            _ => return None,
+        };
+        Some(())
+    }
+
+    fn mmap(&self, kind: Kind, mm: MmId) -> Option<Op> {
+        let record = self.record;
+        let area = self.arena.next_area()?;
+        let file = u8::from(record.flags() & 4 != 0) % FILES;
+        let (prot, len, shift, pgoff);
+        if record.is_exact_mmap() {
+            prot = [Prot::None, Prot::Read, Prot::ReadWrite][usize::from(record.flags() & 3) % 3];
+            len = 1 + (record.len() & 0x0FFF) % MAX_AREA_PAGES;
+            shift = record.off() & 0x1FF;
+            pgoff = record.area();
+        } else {
+            prot = record.prot(2);
+            len = LENS[usize::from(record.len() & 15)];
+            shift = if record.off() & 7 == 7 { record.off() >> 3 } else { 0 };
+            pgoff = if record.area() & 7 == 7 { record.area() >> 4 } else { record.area() & 3 };
+        }
+        let backing = match kind {
+            Kind::MmapShmem => Backing::AnonShared,
+            Kind::MmapFilePrivate => Backing::FilePrivate { file, pgoff },
+            Kind::MmapFileShared => Backing::FileShared { file, pgoff },
+            _ => Backing::AnonPrivate,
+        };
+        Some(Op::Mmap { mm, area, backing, prot, len, shift: shift % self.shape.ptes })
+    }
+}
