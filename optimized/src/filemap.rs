@@ -77,15 +77,16 @@ impl World {
 
     /// `shmem_evict_inode` for every shmem object that no VMA maps any more.
     pub(crate) async fn evict_dead_shmem(&self, cx: &Cx) {
+        let shmem = |object: ObjectId| matches!(object, ObjectId::Shmem(_));
+        if !self.cache.borrow().iter().any(|entry| shmem(entry.0)) {
+            return;
+        }
         let mapped = |object: ObjectId| {
             self.live_mms().any(|mm| {
                 let vmas = self.mm(mm).vmas.borrow();
                 vmas.iter().any(|vma| vma.flags.object == Some(object))
             })
         };
-        self.truncate_inode_pages(cx, |object| {
-            matches!(object, ObjectId::Shmem(_)) && !mapped(object)
-        })
-        .await;
+        self.truncate_inode_pages(cx, |object| shmem(object) && !mapped(object)).await;
     }
 }

@@ -78,7 +78,7 @@ const CHUNKS: usize = 8192;
 
 /// All frames, grown a chunk at a time; references to frames stay valid.
 pub(crate) struct Frames {
-    chunks: Box<[OnceCell<Box<[Frame]>>]>,
+    chunks: Box<[OnceCell<Box<[Frame; CHUNK]>>]>,
     digest: Cell<u64>,
 }
 
@@ -127,7 +127,7 @@ impl Frames {
 
     #[cold]
     fn grow(&self, at: usize) -> &Frame {
-        let fresh = || (0..CHUNK).map(|_| Frame::new()).collect();
+        let fresh = || Box::new(std::array::from_fn(|_| Frame::new()));
         &self.chunks[at / CHUNK].get_or_init(fresh)[at % CHUNK]
     }
 

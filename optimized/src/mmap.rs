@@ -1,6 +1,6 @@
 //! mmap, munmap, zap, exit (kernel: `mm/mmap.c`, `mm/vma.c`, `mm/memory.c`).
 
-use program::{Backing, MmId, ObjectId, Prot, Span, VmaFlags};
+use program::{Backing, MmId, ObjectId, Prot, Span, VmaFlags, digest};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -74,6 +74,17 @@ impl World {
         }
     }
 
+    /// `free_pgtables` of an address space that ends.
+    fn free_all_pgtables(&self, mm: MmId) {
+        let pmds = self.mm(mm).pmds.borrow().len() as u32;
+        for pmd in 0..pmds {
+            if let Pmd::Table(table) = self.pmd(mm, pmd) {
+                self.set_pmd(mm, pmd, Pmd::None);
+                self.table_free(table);
+            }
+        }
+    }
+
     /// `unmap_page_range` with its mmu_gather: zaps every entry of the range.
     pub(crate) async fn unmap_page_range(&self, cx: &Cx, mm: MmId, span: Span) {
         let mut vpn = span.start;
@@ -138,11 +149,13 @@ impl World {
         if self.find_vma(mm, 0).is_some() {
             self.lru_add_drain(cx.cpu);
         }
-        while let Some(vma) = self.find_vma(mm, 0) {
+        let mut vmas = self.mm(mm).vmas.take();
+        for vma in vmas.drain(..) {
             self.unmap_page_range(cx, mm, vma.span()).await;
-            self.vma_unlink(mm, vma.start);
-            self.free_pgtables(mm, vma.span());
+            self.frames.sub(digest::vma(mm, vma.start, vma.end, vma.flags));
         }
+        self.mm(mm).vmas.replace(vmas);
+        self.free_all_pgtables(mm);
         self.mmap_write_unlock(cx, mm);
         self.mm_dead(mm);
         self.evict_dead_shmem(cx).await;

@@ -62,6 +62,9 @@ impl State {
     /// each under its folio lock (`shmem_undo_range`).
     pub fn evict_dead_shmem(&mut self) -> Done {
         for slot in usize::from(FILES)..self.cache.len() {
+            if self.cache[slot].is_empty() {
+                continue;
+            }
             let object = ObjectId::Shmem((slot - usize::from(FILES)) as u8);
             let maps = |vma: &Vma| vma.flags.object == Some(object);
             if !self.mms.iter().any(|mm| mm.vmas.iter().any(maps)) {
