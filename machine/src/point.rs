@@ -21,11 +21,7 @@ impl Future for Stop<'_> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        let fuel = self.0.fuel.get();
-        if self.0.resumed.replace(false) {
-            Poll::Ready(())
-        } else if fuel != 0 {
-            self.0.fuel.set(fuel - 1);
+        if self.0.resumed.replace(false) || self.0.fuel.get() != 0 && self.0.burn() {
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -34,6 +30,11 @@ impl Future for Stop<'_> {
 }
 
 impl Machine {
+    fn burn(&self) -> bool {
+        self.fuel.set(self.fuel.get() - 1);
+        true
+    }
+
     /// Stops before `event`.
     #[inline]
     pub(crate) fn stop(&self, event: Event) -> Stop<'_> {
@@ -47,7 +48,10 @@ impl Machine {
     /// A scheduling point. With one runnable task it does not yield.
     #[inline]
     pub async fn point(&self) {
-        self.point_at(Event::NONE).await;
+        match self.count_alone(0, 0) {
+            Some(account) => self.account.set(account),
+            None => self.stop(Event::NONE).await,
+        }
     }
 
     /// A scheduling point before something that strategies may want to know about.

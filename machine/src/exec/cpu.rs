@@ -13,15 +13,15 @@ impl Executor<'_> {
     pub(super) fn switch_to(&mut self, task: u8) {
         let machine = self.machine;
         let last = machine.current.replace(task);
-        if last != NOBODY {
-            self.slots[usize::from(last)].account = Account {
+        if let Some(slot) = self.slots.get_mut(usize::from(last)) {
+            slot.account = Account {
                 held: machine.account.get(),
                 irq_off: machine.irq_off.get(),
                 rcu: machine.rcu.get(),
                 fold: machine.fold.get(),
             };
         }
-        let slot = &self.slots[usize::from(task)];
+        let Some(slot) = self.slots.get(usize::from(task)) else { return };
         machine.account.set(slot.account.held);
         machine.irq_off.set(slot.account.irq_off);
         machine.rcu.set(slot.account.rcu);
@@ -59,7 +59,13 @@ impl Executor<'_> {
         let bit = 1u128 << cpu;
         let set = |mask: u128, on: bool| if on { mask | bit } else { mask & !bit };
         self.crowded = set(self.crowded, crowded);
-        self.runnable = set(self.runnable, ready || called);
+        let runnable = set(self.runnable, ready || called);
+        self.count = if runnable > self.runnable {
+            self.count + 1
+        } else {
+            self.count - u32::from(runnable < self.runnable)
+        };
+        self.runnable = runnable;
         self.interrupted = set(self.interrupted, called);
     }
 

@@ -26,7 +26,8 @@ impl Executor<'_> {
         self.machine.current.set(NOBODY);
         self.machine.board.borrow_mut().reset(self.cpus.len());
         self.record.clear();
-        (self.runnable, self.crowded, self.interrupted, self.grace) = (0, 0, 0, 0);
+        (self.runnable, self.count, self.crowded) = (0, 0, 0);
+        (self.interrupted, self.grace) = (0, 0);
         (self.last, self.points, self.limit) = (NOBODY, 0, self.bounds.soft);
         (self.fair, self.turn, self.search) = (false, 0, None);
         self.completed = 0;
@@ -63,6 +64,7 @@ impl Executor<'_> {
             if cpu.current == NOBODY {
                 cpu.current = task;
                 self.runnable |= 1 << slot.cpu;
+                self.count += 1;
             } else {
                 cpu.queue.push_back(task);
                 self.crowded |= 1 << slot.cpu;
@@ -71,7 +73,6 @@ impl Executor<'_> {
     }
 
     fn drive<S: Strategy>(&mut self, strategy: &mut S) -> Verdict {
-        let machine = self.machine;
         let mut context = Context::from_waker(Waker::noop());
         loop {
             if self.points >= self.limit
@@ -79,66 +80,115 @@ impl Executor<'_> {
             {
                 return verdict;
             }
-            if self.runnable == 0 {
+            let plain = self.crowded | self.interrupted == 0 && self.grace == 0 && !self.fair;
+            let moved = if self.count == 0 {
                 return self.at_rest();
-            }
-            // The only task that can run passes points without asking.
-            let lone = self.runnable & (self.runnable - 1) == 0
-                && self.crowded == 0
-                && self.grace == 0
-                && self.search.is_none()
-                && !S::OBSERVES;
-            let cpu = if self.fair {
-                match self.fair_cpu() {
-                    Ok(cpu) => cpu,
+            } else if plain && (self.count > 1 || S::OBSERVES) {
+                self.sprint(strategy, &mut context)
+            } else {
+                match self.step(strategy, &mut context) {
+                    Ok(moved) => moved,
                     Err(verdict) => return verdict,
                 }
-            } else if lone {
-                self.runnable.trailing_zeros() as u8
-            } else {
-                let view =
-                    View { runnable: self.runnable, current: self.last, events: &self.events };
-                let Some(cpu) = strategy.next_cpu(&view) else {
-                    self.go_fair();
-                    continue;
-                };
-                debug_assert!(self.runnable >> cpu & 1 == 1, "CPU {cpu} cannot move");
-                self.record.push(cpu);
-                cpu
             };
-            self.last = cpu;
-            if (self.crowded | self.interrupted) >> cpu & 1 == 1 && self.special(cpu, strategy) {
-                if let Some(verdict) = self.settle(cpu, NOBODY, false) {
-                    return verdict;
-                }
-                continue;
-            }
-            let task = self.cpus[usize::from(cpu)].current;
-            if machine.current.get() != task {
-                self.switch_to(task);
-            }
-            let fuel = if lone { LONE_FUEL.min(self.limit - self.points) as u32 } else { 0 };
-            machine.fuel.set(fuel);
-            if self.search.is_some() {
-                self.watch_move(task);
-            }
-            let slot = &mut self.slots[usize::from(task)];
-            machine.resumed.set(slot.started);
-            slot.started = true;
-            let Some(future) = &mut slot.future else { unreachable!("an ended task moved") };
-            let ended = future.as_mut().poll(&mut context).is_ready();
-            self.points += 1;
-            if lone {
-                let left = machine.fuel.replace(0) + machine.spare.replace(0);
-                self.points += u64::from(fuel - left);
-            }
-            self.events[usize::from(cpu)] = machine.event.get();
-            if (ended || machine.attention.get() != 0 || self.grace != 0)
+            if let Some((cpu, task, ended)) = moved
                 && let Some(verdict) = self.settle(cpu, task, ended)
             {
                 return verdict;
             }
         }
+    }
+
+    /// Moves while there is nothing to do but to ask and to move, which is most of the time. The
+    /// move after which there is more: its CPU, its task, whether that ended.
+    fn sprint<S: Strategy>(
+        &mut self,
+        strategy: &mut S,
+        context: &mut Context<'_>,
+    ) -> Option<(u8, u8, bool)> {
+        let machine = self.machine;
+        while self.points < self.limit {
+            let Some(cpu) = strategy.next_cpu(&self.view()) else {
+                self.go_fair();
+                return None;
+            };
+            debug_assert!(self.view().can_move(cpu), "CPU {cpu} cannot move");
+            self.record.push(cpu);
+            self.last = cpu;
+            let task = self.cpus[usize::from(cpu)].current;
+            if machine.current.get() != task {
+                self.switch_to(task);
+            }
+            let ended = self.poll(task, context);
+            self.points += 1;
+            self.events[usize::from(cpu)] = machine.event.get();
+            if ended || machine.attention.get() != 0 {
+                return Some((cpu, task, ended));
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn view(&self) -> View<'_> {
+        let Executor { runnable, count, last, events, .. } = self;
+        View { runnable: *runnable, count: *count, current: *last, events }
+    }
+
+    /// Lets a task go on to its next stop; whether it ended.
+    #[inline]
+    fn poll(&mut self, task: u8, context: &mut Context<'_>) -> bool {
+        let slot = &mut self.slots[usize::from(task)];
+        self.machine.resumed.set(std::mem::replace(&mut slot.started, true));
+        let Some(future) = &mut slot.future else { unreachable!("an ended task moved") };
+        future.as_mut().poll(context).is_ready()
+    }
+
+    /// One move, whatever is going on.
+    fn step<S: Strategy>(
+        &mut self,
+        strategy: &mut S,
+        context: &mut Context<'_>,
+    ) -> Result<Option<(u8, u8, bool)>, Verdict> {
+        let machine = self.machine;
+        // The only task that can run passes points without asking.
+        let lone = self.count == 1
+            && self.crowded == 0
+            && self.grace == 0
+            && self.search.is_none()
+            && !S::OBSERVES;
+        let cpu = if self.fair {
+            self.fair_cpu()?
+        } else if lone {
+            self.runnable.trailing_zeros() as u8
+        } else {
+            let Some(cpu) = strategy.next_cpu(&self.view()) else {
+                self.go_fair();
+                return Ok(None);
+            };
+            debug_assert!(self.view().can_move(cpu), "CPU {cpu} cannot move");
+            self.record.push(cpu);
+            cpu
+        };
+        self.last = cpu;
+        if (self.crowded | self.interrupted) >> cpu & 1 == 1 && self.special(cpu, strategy) {
+            return Ok(Some((cpu, NOBODY, false)));
+        }
+        let task = self.cpus[usize::from(cpu)].current;
+        if machine.current.get() != task {
+            self.switch_to(task);
+        }
+        let fuel = if lone { LONE_FUEL.min(self.limit - self.points) as u32 } else { 0 };
+        machine.fuel.set(fuel);
+        if self.search.is_some() {
+            self.watch_move(task);
+        }
+        let ended = self.poll(task, context);
+        let left = machine.fuel.replace(0) + machine.spare.replace(0);
+        self.points += 1 + u64::from(fuel - left);
+        self.events[usize::from(cpu)] = machine.event.get();
+        let more = ended || machine.attention.get() != 0 || self.grace != 0;
+        Ok(more.then_some((cpu, task, ended)))
     }
 
     /// Nobody can move.

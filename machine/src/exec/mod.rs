@@ -112,6 +112,8 @@ pub struct Executor<'w> {
     state: Option<&'w dyn Fn() -> u64>,
     /// CPUs that can move: their task is ready, or a call waits for them.
     runnable: u128,
+    /// How many they are.
+    count: u32,
     /// CPUs whose task is ready while others wait for the CPU.
     crowded: u128,
     /// CPUs that take a call when they move next.
@@ -144,6 +146,7 @@ impl<'w> Executor<'w> {
             cpus: (0..cpus).map(|_| Cpu::default()).collect(),
             state: None,
             runnable: 0,
+            count: 0,
             crowded: 0,
             interrupted: 0,
             grace: 0,

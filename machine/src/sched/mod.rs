@@ -25,6 +25,8 @@ pub use slices::{Slice, Slices, slices_of};
 pub struct View<'a> {
     /// Bit c: CPU c can move. Never 0.
     pub runnable: u128,
+    /// How many can.
+    pub count: u32,
     /// The CPU that moved last; `u8::MAX` before the first move.
     pub current: u8,
     /// What each CPU's task is about to do. Stale where the CPU cannot move.
@@ -35,6 +37,9 @@ impl View<'_> {
     /// Whether a CPU can move.
     #[inline]
     pub fn can_move(&self, cpu: u8) -> bool {
+        if cpu < 64 {
+            return self.runnable as u64 >> cpu & 1 == 1; // most machines; two words cost more
+        }
         self.runnable.checked_shr(u32::from(cpu)).unwrap_or(0) & 1 == 1
     }
 
@@ -52,6 +57,9 @@ impl View<'_> {
     /// The first CPU that can move at or after `cpu`, cyclically.
     #[inline]
     pub fn at_or_after(&self, cpu: u8) -> u8 {
+        if self.can_move(cpu) {
+            return cpu;
+        }
         let above = self.runnable & u128::MAX.checked_shl(u32::from(cpu)).unwrap_or(0);
         if above != 0 { above } else { self.runnable }.trailing_zeros() as u8
     }

@@ -33,7 +33,7 @@ impl Pos {
                 *priority = if pause { 1 } else { self.rng.next_u64() | 2 };
             }
         }
-        let among = View { runnable: mask, ..*view };
+        let among = View { runnable: mask, count: mask.count_ones(), ..*view };
         let priority = |cpu: &u8| self.priorities[usize::from(*cpu)];
         among.cpus().max_by_key(priority).unwrap_or(view.current)
     }

@@ -24,11 +24,13 @@ impl Strategy for RandomWalk {
 
     #[inline]
     fn next_cpu(&mut self, view: &View<'_>) -> Option<u8> {
-        let mut mask = view.runnable;
-        for _ in 0..self.rng.below(mask.count_ones()) {
-            mask &= mask - 1;
+        let mut nth = self.rng.below(view.count);
+        let mut cpu = view.at_or_after(0);
+        while nth > 0 {
+            cpu = view.at_or_after(cpu + 1);
+            nth -= 1;
         }
-        Some(mask.trailing_zeros() as u8)
+        Some(cpu)
     }
 
     fn next_value(&mut self, bound: u32) -> u32 {

@@ -17,8 +17,9 @@ use super::{Pos, Strategy, View};
 #[derive(Clone, Debug)]
 pub struct ReadsFrom {
     pos: Pos,
-    /// For each read seen so far the writes to its object by other CPUs, in order.
-    known: BTreeMap<u32, Vec<u32>>,
+    /// For each object (named by its lowest event) and each read of it seen so far the writes to
+    /// it by other CPUs, in order.
+    known: BTreeMap<u32, BTreeMap<u32, Vec<u32>>>,
     constraints: Vec<Constraint>,
     /// Moves of each CPU in this execution.
     moves: Vec<u16>,
@@ -61,8 +62,9 @@ impl ReadsFrom {
         // Grouped by object; the order of the groups, which addresses give, does not matter.
         self.seen.sort_unstable();
         for group in self.seen.chunk_by(|a, b| a.0 == b.0) {
+            let object = self.known.entry(group[0].1).or_default();
             for &(_, read, ..) in group.iter().filter(|access| access.2) {
-                let writes = self.known.entry(read).or_default();
+                let writes = object.entry(read).or_default();
                 for &(_, write, ..) in group.iter().filter(|access| access.3) {
                     if write >> 16 != read >> 16
                         && let Err(at) = writes.binary_search(&write)
@@ -73,7 +75,10 @@ impl ReadsFrom {
             }
         }
         self.seen.clear();
-        self.known.retain(|_, writes| !writes.is_empty());
+        for reads in self.known.values_mut() {
+            reads.retain(|_, writes| !writes.is_empty());
+        }
+        self.known.retain(|_, reads| !reads.is_empty());
     }
 
     fn draw(&mut self) {
@@ -83,8 +88,11 @@ impl ReadsFrom {
         }
         let rng = &mut self.pos.rng;
         for _ in 0..=rng.below(MOST) {
-            let at = rng.below(self.known.len() as u32) as usize;
-            let Some((&read, writes)) = self.known.iter().nth(at) else { continue };
+            // The object first: one that few tasks read is as likely as one that all do.
+            let object = rng.below(self.known.len() as u32) as usize;
+            let Some(reads) = self.known.values().nth(object) else { continue };
+            let at = rng.below(reads.len() as u32) as usize;
+            let Some((&read, writes)) = reads.iter().nth(at) else { continue };
             if self.constraints.iter().any(|constraint| constraint.read == read) {
                 continue;
             }
