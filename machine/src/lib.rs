@@ -33,6 +33,7 @@ pub use event::{Access, Event};
 pub use exec::{Bounds, Edge, Executor, Preempt, Verdict, Why};
 pub use lock::{BitLock, RwSem, SeqCount, SpinLock};
 pub use machine::{Machine, Task};
+pub use point::Point;
 pub use rng::Rng;
 pub use sched::{
     Exhaustive, Pct, Pos, RandomWalk, ReadsFrom, Replay, RoundRobin, Slice, Slices, Strategy, View,

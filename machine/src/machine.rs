@@ -165,7 +165,8 @@ impl Machine {
     /// Ends an operation: nothing may be held any more.
     pub fn end(&self) {
         let account = self.account.get();
-        if account & (HELD | ATOMICS) == 0 && self.irq_off.get() == 0 && self.rcu.get() == 0 {
+        // Interrupts off are a reason to be atomic.
+        if account & (HELD | ATOMICS) == 0 && self.rcu.get() == 0 {
             return;
         }
         if account & HELD != 0 {

@@ -29,6 +29,29 @@ impl Future for Stop<'_> {
     }
 }
 
+/// A scheduling point; see [`Machine::point`]. A future by hand: an `async fn` would be one level
+/// more to go through at each switch.
+#[must_use = "a point does nothing unless awaited"]
+#[derive(Debug)]
+pub struct Point<'m> {
+    machine: &'m Machine,
+    event: Event,
+}
+
+impl Future for Point<'_> {
+    type Output = ();
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let machine = self.machine;
+        if let Some(account) = machine.count_alone(0, 0) {
+            machine.account.set(account);
+            return Poll::Ready(());
+        }
+        Pin::new(&mut machine.stop(self.event)).poll(context)
+    }
+}
+
 impl Machine {
     fn burn(&self) -> bool {
         self.fuel.set(self.fuel.get() - 1);
@@ -47,21 +70,14 @@ impl Machine {
 
     /// A scheduling point. With one runnable task it does not yield.
     #[inline]
-    pub async fn point(&self) {
-        match self.count_alone(0, 0) {
-            Some(account) => self.account.set(account),
-            None => self.stop(Event::NONE).await,
-        }
+    pub fn point(&self) -> Point<'_> {
+        self.point_at(Event::NONE)
     }
 
     /// A scheduling point before something that strategies may want to know about.
     #[inline]
-    pub async fn point_at(&self, event: Event) {
-        // The stop is kept apart: a task alone on the machine never builds a future for it.
-        match self.count_alone(0, 0) {
-            Some(account) => self.account.set(account),
-            None => self.stop(event).await,
-        }
+    pub fn point_at(&self, event: Event) -> Point<'_> {
+        Point { machine: self, event }
     }
 
     /// `cond_resched`: every preemption model may switch tasks here.

@@ -12,6 +12,10 @@ impl Executor<'_> {
             machine.end();
         }
         let attention = machine.attention.replace(0);
+        if attention == 0 && self.grace == 0 && ended {
+            self.end_task(cpu, task);
+            return None;
+        }
         if attention & BROKEN != 0
             && let Some(conduct) = machine.conduct()
         {
