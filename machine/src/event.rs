@@ -26,17 +26,19 @@ pub enum Access {
     Block,
 }
 
-/// A primitive that is about to happen.
-///
-/// `object` is an address or any other number that stands for one object during one execution:
-/// strategies may test it for equality only, or runs would differ between processes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-pub struct Event {
-    /// The object, 0 for none.
-    pub object: usize,
-    /// What is done to it.
-    pub access: Access,
-}
+/// Every kind, in order.
+const ALL: [Access; 10] = [
+    Access::None,
+    Access::Read,
+    Access::Write,
+    Access::Update,
+    Access::Lock,
+    Access::Irq,
+    Access::Pause,
+    Access::MightSleep,
+    Access::Resched,
+    Access::Block,
+];
 
 impl Access {
     /// Whether what it returns depends on what others did to the object.
@@ -52,22 +54,48 @@ impl Access {
     }
 }
 
+/// A primitive that is about to happen.
+///
+/// The object is an address or any other number (of 56 bits) that stands for one object during
+/// one execution: strategies may test it for equality only, or runs would differ between
+/// processes. One word, as it is copied at every switch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct Event(u64);
+
 impl Event {
     /// A point without an object.
-    pub const NONE: Event = Event { object: 0, access: Access::None };
+    pub const NONE: Event = Event::new(0, Access::None);
+
+    /// What is done to an object, 0 for none.
+    #[inline]
+    pub const fn new(object: usize, access: Access) -> Event {
+        Event((object as u64) << 8 | access as u64)
+    }
 
     /// An access to the object that lives at a reference.
     #[inline]
     pub fn on<T>(object: &T, access: Access) -> Event {
-        Event { object: address(object), access }
+        Event::new(address(object), access)
+    }
+
+    /// The object, 0 for none.
+    #[inline]
+    pub fn object(self) -> usize {
+        (self.0 >> 8) as usize
+    }
+
+    /// What is done to it.
+    #[inline]
+    pub fn access(self) -> Access {
+        ALL[usize::from(self.0 as u8)]
     }
 
     /// Whether the order of the two can matter: same object, not two loads.
     #[inline]
     pub fn conflicts(self, other: Event) -> bool {
-        self.object != 0
-            && self.object == other.object
-            && (self.access != Access::Read || other.access != Access::Read)
+        self.object() != 0
+            && self.object() == other.object()
+            && (self.access() != Access::Read || other.access() != Access::Read)
     }
 }
 
@@ -75,4 +103,17 @@ impl Event {
 #[inline]
 pub(crate) fn address<T>(object: &T) -> usize {
     std::ptr::from_ref(object).addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, Event};
+
+    #[test]
+    fn an_event_keeps_what_it_is_made_of() {
+        for access in ALL {
+            let event = Event::new(0x7fff_dead_beef, access);
+            assert_eq!((event.object(), event.access()), (0x7fff_dead_beef, access));
+        }
+    }
 }

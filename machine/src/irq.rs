@@ -8,7 +8,7 @@ use crate::conduct::Conduct;
 use crate::event::{Access, Event};
 use crate::machine::{ATOMIC, INTERRUPTS, Machine};
 
-const IRQ: Event = Event { object: 0, access: Access::Irq };
+const IRQ: Event = Event::new(0, Access::Irq);
 
 impl Machine {
     /// `local_irq_disable` (nests), in one step with what came before.

@@ -84,20 +84,20 @@ impl Machine {
     #[inline]
     pub async fn cond_resched(&self) {
         self.may_sleep("cond_resched");
-        self.point_at(Event { object: 0, access: Access::Resched }).await;
+        self.point_at(Event::new(0, Access::Resched)).await;
     }
 
     /// `might_sleep`: complains in atomic context; the voluntary model may switch tasks here.
     #[inline]
     pub async fn might_sleep(&self) {
         self.may_sleep("might_sleep");
-        self.point_at(Event { object: 0, access: Access::MightSleep }).await;
+        self.point_at(Event::new(0, Access::MightSleep)).await;
     }
 
     /// `cpu_relax`: one round of a loop that waits for another CPU.
     #[inline]
     pub async fn cpu_relax(&self) {
-        self.point_at(Event { object: 0, access: Access::Pause }).await;
+        self.point_at(Event::new(0, Access::Pause)).await;
     }
 
     /// Waits until somebody on the machine ends the wait; alone, for ever.
@@ -130,7 +130,7 @@ impl Machine {
         owner: Option<Task>,
         cpus: u128,
     ) {
-        self.event.set(Event { object, access: Access::Block });
+        self.event.set(Event::new(object, Access::Block));
         self.attend(BLOCKED);
         let task = self.current.get();
         let waiter = Waiter { task, name, wait, object, lock, owner, cpus };

@@ -28,7 +28,7 @@ impl Machine {
     /// `flush_work`: sleeps until the item is neither queued nor running.
     pub async fn flush_work(&self, item: u32) {
         self.may_sleep("flush_work");
-        self.point_at(Event { object: 0, access: Access::Lock }).await;
+        self.point_at(Event::new(0, Access::Lock)).await;
         while self.board.borrow().cpu_of(item).is_some() {
             self.wait(Wait::Work(item), 0, "flush_work").await;
         }

@@ -2,34 +2,33 @@
 
 use std::task::{Context, Waker};
 
-use super::{Account, Cpu, Executor, NOBODY, Preempt, State};
+use super::{Account, Cpu, Executor, NOBODY, Preempt, Slot, State};
 use crate::event::Access;
-use crate::machine::{ATOMIC, ATOMICS};
+use crate::machine::{ATOMIC, ATOMICS, Machine};
 use crate::sched::Strategy;
 
-impl Executor<'_> {
-    /// Makes `task` the one whose account the machine keeps.
-    #[inline]
-    pub(super) fn switch_to(&mut self, task: u8) {
-        let machine = self.machine;
-        let last = machine.current.replace(task);
-        if let Some(slot) = self.slots.get_mut(usize::from(last)) {
-            slot.account = Account {
-                held: machine.account.get(),
-                irq_off: machine.irq_off.get(),
-                rcu: machine.rcu.get(),
-                fold: machine.fold.get(),
-            };
-        }
-        let Some(slot) = self.slots.get(usize::from(task)) else { return };
-        machine.account.set(slot.account.held);
-        machine.irq_off.set(slot.account.irq_off);
-        machine.rcu.set(slot.account.rcu);
-        machine.fold.set(slot.account.fold);
-        machine.name.set(slot.name);
-        machine.cpu.set(slot.cpu);
+/// Makes `task` the one whose account the machine keeps.
+#[inline]
+pub(super) fn switch(machine: &Machine, slots: &mut [Slot<'_>], task: u8) {
+    let last = machine.current.replace(task);
+    if let Some(slot) = slots.get_mut(usize::from(last)) {
+        slot.account = Account {
+            held: machine.account.get(),
+            irq_off: machine.irq_off.get(),
+            rcu: machine.rcu.get(),
+            fold: machine.fold.get(),
+        };
     }
+    let Some(slot) = slots.get(usize::from(task)) else { return };
+    machine.account.set(slot.account.held);
+    machine.irq_off.set(slot.account.irq_off);
+    machine.rcu.set(slot.account.rcu);
+    machine.fold.set(slot.account.fold);
+    machine.name.set(slot.name);
+    machine.cpu.set(slot.cpu);
+}
 
+impl Executor<'_> {
     /// A task's account, wherever it is.
     pub(super) fn account(&self, task: u8) -> Account {
         let machine = self.machine;
@@ -130,7 +129,7 @@ impl Executor<'_> {
         if account.held & ATOMICS != 0 {
             return false;
         }
-        match (self.preempt, self.events[usize::from(cpu)].access) {
+        match (self.preempt, self.events[usize::from(cpu)].access()) {
             (Preempt::Full, _) | (_, Access::Resched) => true,
             (Preempt::Voluntary, access) => access == Access::MightSleep,
             (Preempt::None, _) => false,

@@ -2,6 +2,7 @@
 
 use std::task::{Context, Waker};
 
+use super::cpu::switch;
 use super::{Executor, NOBODY, State, Verdict};
 use crate::board::{Wait, Waiter};
 use crate::event::Event;
@@ -10,9 +11,22 @@ use crate::sched::{Strategy, View};
 /// Points that a task may pass without asking while it is the only one that can run.
 const LONE_FUEL: u64 = 1 << 16;
 
+/// Why a sprint ended.
+enum Sprint {
+    /// A limit was reached.
+    Limit,
+    /// The schedule ended.
+    End,
+    /// A move did more than stop: its CPU, its task, whether that ended.
+    More(u8, u8, bool),
+}
+
 impl Executor<'_> {
     /// Runs all tasks to the end, or to a verdict. Asks the strategy while it answers, then goes
     /// on fairly. The caller has called [`Strategy::new_execution`].
+    ///
+    /// A run that ends before its tasks do drops them where they are: locks that live outside
+    /// stay as they were, and are to be reset with the rest of the world.
     pub fn run<S: Strategy>(&mut self, strategy: &mut S) -> Verdict {
         self.start();
         let verdict = self.drive(strategy);
@@ -84,7 +98,7 @@ impl Executor<'_> {
             let moved = if self.count == 0 {
                 return self.at_rest();
             } else if plain && (self.count > 1 || S::OBSERVES) {
-                self.sprint(strategy, &mut context)
+                self.sprint(strategy)
             } else {
                 match self.step(strategy, &mut context) {
                     Ok(moved) => moved,
@@ -101,32 +115,43 @@ impl Executor<'_> {
 
     /// Moves while there is nothing to do but to ask and to move, which is most of the time. The
     /// move after which there is more: its CPU, its task, whether that ended.
-    fn sprint<S: Strategy>(
-        &mut self,
-        strategy: &mut S,
-        context: &mut Context<'_>,
-    ) -> Option<(u8, u8, bool)> {
-        let machine = self.machine;
-        while self.points < self.limit {
-            let Some(cpu) = strategy.next_cpu(&self.view()) else {
-                self.go_fair();
-                return None;
-            };
-            debug_assert!(self.view().can_move(cpu), "CPU {cpu} cannot move");
-            self.record.push(cpu);
-            self.last = cpu;
-            let task = self.cpus[usize::from(cpu)].current;
+    fn sprint<S: Strategy>(&mut self, strategy: &mut S) -> Option<(u8, u8, bool)> {
+        let Executor { machine, slots, cpus, events, record, runnable, count, .. } = self;
+        let (machine, runnable, count) = (*machine, *runnable, *count);
+        let (mut points, mut last) = (self.points, self.last);
+        let mut context = Context::from_waker(Waker::noop());
+        let moved = loop {
+            if points >= self.limit {
+                break Sprint::Limit;
+            }
+            let view = View { runnable, count, current: last, events };
+            let Some(cpu) = strategy.next_cpu(&view) else { break Sprint::End };
+            debug_assert!(view.can_move(cpu), "CPU {cpu} cannot move");
+            record.push(cpu);
+            last = cpu;
+            let task = cpus[usize::from(cpu)].current;
             if machine.current.get() != task {
-                self.switch_to(task);
+                switch(machine, slots, task);
             }
-            let ended = self.poll(task, context);
-            self.points += 1;
-            self.events[usize::from(cpu)] = machine.event.get();
+            let slot = &mut slots[usize::from(task)];
+            machine.resumed.set(std::mem::replace(&mut slot.started, true));
+            let Some(future) = &mut slot.future else { unreachable!("an ended task moved") };
+            let ended = future.as_mut().poll(&mut context).is_ready();
+            points += 1;
+            events[usize::from(cpu)] = machine.event.get();
             if ended || machine.attention.get() != 0 {
-                return Some((cpu, task, ended));
+                break Sprint::More(cpu, task, ended);
             }
+        };
+        (self.points, self.last) = (points, last);
+        match moved {
+            Sprint::Limit => None,
+            Sprint::End => {
+                self.go_fair();
+                None
+            }
+            Sprint::More(cpu, task, ended) => Some((cpu, task, ended)),
         }
-        None
     }
 
     #[inline]
@@ -176,7 +201,7 @@ impl Executor<'_> {
         }
         let task = self.cpus[usize::from(cpu)].current;
         if machine.current.get() != task {
-            self.switch_to(task);
+            switch(machine, &mut self.slots, task);
         }
         let fuel = if lone { LONE_FUEL.min(self.limit - self.points) as u32 } else { 0 };
         machine.fuel.set(fuel);

@@ -173,7 +173,11 @@ impl<'w> Executor<'w> {
         self.state = Some(state);
     }
 
-    /// Adds a task to a CPU. Each has a name of its own. At most 128.
+    /// Adds a task to a CPU. Each has a name of its own.
+    ///
+    /// # Panics
+    ///
+    /// If there are 128 tasks already.
     pub fn spawn(&mut self, cpu: u8, name: Task, task: impl Future<Output = ()> + 'w) {
         self.add(cpu, name, Box::pin(task), false);
     }

@@ -78,7 +78,7 @@ impl Strategy for Pct {
             view.cpus().max_by_key(|&cpu| priorities[usize::from(cpu)]).unwrap_or(view.current)
         };
         let mut cpu = highest(priorities);
-        if view.events[usize::from(cpu)].access == Access::Pause {
+        if view.events[usize::from(cpu)].access() == Access::Pause {
             self.floor -= 1;
             priorities[usize::from(cpu)] = self.floor;
             cpu = highest(priorities);

@@ -29,7 +29,7 @@ impl Pos {
         for cpu in view.cpus() {
             let priority = &mut self.priorities[usize::from(cpu)];
             if *priority == 0 {
-                let pause = view.events[usize::from(cpu)].access == Access::Pause;
+                let pause = view.events[usize::from(cpu)].access() == Access::Pause;
                 *priority = if pause { 1 } else { self.rng.next_u64() | 2 };
             }
         }
@@ -51,6 +51,8 @@ impl Pos {
 }
 
 impl Strategy for Pos {
+    const OBSERVES: bool = true;
+
     fn new_execution(&mut self) -> bool {
         self.priorities.clear();
         true

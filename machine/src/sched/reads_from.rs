@@ -146,9 +146,9 @@ impl Strategy for ReadsFrom {
             constraint.write_done |= constraint.write == Some(event);
         }
         let pending = view.events[usize::from(cpu)];
-        if pending.object != 0 {
-            let access = pending.access;
-            self.seen.push((pending.object, event, access.reads(), access.writes()));
+        if pending.object() != 0 {
+            let access = pending.access();
+            self.seen.push((pending.object(), event, access.reads(), access.writes()));
         }
         let moves = &mut self.moves[usize::from(cpu)];
         *moves = moves.saturating_add(1);
