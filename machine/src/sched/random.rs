@@ -25,6 +25,9 @@ impl Strategy for RandomWalk {
     #[inline]
     fn next_cpu(&mut self, view: &View<'_>) -> Option<u8> {
         let mut nth = self.rng.below(view.count);
+        if view.runnable.wrapping_add(1) == 1u128.checked_shl(view.count).unwrap_or(0) {
+            return Some(nth as u8); // the first CPUs, all of them
+        }
         let mut cpu = view.at_or_after(0);
         while nth > 0 {
             cpu = view.at_or_after(cpu + 1);

@@ -19,10 +19,10 @@ pub struct Slice {
 /// fairly: an empty one means no preemption at all.
 #[derive(Clone, Debug, Default)]
 pub struct Slices {
-    slices: Vec<Slice>,
-    /// Taken for ever after `slices`; empty for none.
-    cycle: Vec<Slice>,
-    cpus: u8,
+    /// The list, then the loop. Divided by the number of CPUs once, not at every slice.
+    turns: Vec<Turn>,
+    /// Where the loop begins.
+    cycle: usize,
     at: usize,
     left: u8,
     cpu: u8,
@@ -30,21 +30,35 @@ pub struct Slices {
     ran: bool,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    cpu: u8,
+    pick: u8,
+    run: u8,
+}
+
 impl Slices {
-    /// A strategy with one execution to offer, on a machine with so many CPUs.
+    /// A strategy with one execution to offer, on a machine with so many CPUs. `cycle` is taken
+    /// for ever after `slices`; empty for none.
     pub fn new(cpus: u8, slices: Vec<Slice>, cycle: Vec<Slice>) -> Slices {
-        Slices { slices, cycle, cpus: cpus.max(1), ..Slices::default() }
+        let cpus = cpus.max(1);
+        let turn = |slice: &Slice| Turn {
+            cpu: slice.cpu % cpus,
+            pick: slice.cpu / cpus,
+            run: slice.run.max(1),
+        };
+        let turns = slices.iter().chain(&cycle).map(turn).collect();
+        Slices { turns, cycle: slices.len(), ..Slices::default() }
     }
 
-    /// The slice to begin now.
-    fn next_slice(&mut self) -> Option<Slice> {
-        let at = self.at;
-        self.at += 1;
-        match self.slices.get(at) {
-            Some(slice) => Some(*slice),
-            None if self.cycle.is_empty() => None,
-            None => Some(self.cycle[(at - self.slices.len()) % self.cycle.len()]),
+    /// The turn to begin now.
+    fn next_turn(&mut self) -> Option<Turn> {
+        if self.at == self.turns.len() {
+            self.at = self.cycle;
         }
+        let turn = self.turns.get(self.at).copied();
+        self.at += usize::from(turn.is_some());
+        turn
     }
 }
 
@@ -56,10 +70,7 @@ impl Strategy for Slices {
     #[inline]
     fn next_cpu(&mut self, view: &View<'_>) -> Option<u8> {
         if self.left == 0 {
-            let slice = self.next_slice()?;
-            self.left = slice.run.max(1);
-            self.cpu = slice.cpu % self.cpus;
-            self.pick = slice.cpu / self.cpus;
+            Turn { cpu: self.cpu, pick: self.pick, run: self.left } = self.next_turn()?;
         }
         self.left -= 1;
         Some(view.at_or_after(self.cpu))
