@@ -95,13 +95,16 @@ impl Collector {
 /// Generates and runs programs until the plan is fulfilled, something is found or `stop` is set.
 /// `progress` sees the counters now and then.
 pub fn run(plan: &Plan, stop: &AtomicBool, progress: impl Fn(&Stats) + Sync) -> Report {
-    let deadline = plan.time.map(|time| Instant::now() + time);
+    let deadline = plan.time.and_then(|time| Instant::now().checked_add(time));
     let next = AtomicU64::new(0);
     let last = AtomicU64::new(u64::MAX);
     let collector = Mutex::new(Collector::default());
-    let over = || {
-        stop.load(Ordering::Relaxed) || deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    // However late it is, one chunk is run: a hunt without a program would say nothing.
+    let late = || {
+        next.load(Ordering::Relaxed) > 0
+            && deadline.is_some_and(|deadline| Instant::now() >= deadline)
     };
+    let over = || stop.load(Ordering::Relaxed) || late();
     let work = || {
         let mut worker = Worker::new(plan);
         // Once a chunk is taken it is run, so that the chunks that are run leave no gap.

@@ -10,16 +10,15 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    clean: both sides agree
   1    a finding: divergence, misconduct, failed expectation, floor not reached
-  2    wrong usage
-  3    input that cannot be read or is not a program
+  2    wrong usage, or findings could not be written to the folder given
+  3    input that cannot be read or is not a program, output that cannot be written
   4    a finding that could not be reproduced
-  130  stopped by Ctrl-C, nothing found so far";
+  130  stopped by Ctrl-C or SIGTERM, nothing found so far";
 
 const HUNT_EXAMPLES: &str = "\
 Examples:
   mm-lockstep hunt --for 60s                        is the optimised side right? (silent if so)
-  mm-lockstep hunt --defect batched-grab-bias-on-large
-                                                    can the harness find this bug by itself?
+  mm-lockstep hunt --defect pin-bias-on-large       can the harness find this bug by itself?
   mm-lockstep hunt --seed 7 --execs 1000000         the same million programs every time
   mm-lockstep hunt --smoke                          does the generator still reach everything?
 
@@ -30,15 +29,28 @@ again.
 Exit codes:
   0    clean
   1    a finding, or with --smoke a floor not reached
-  130  stopped by Ctrl-C, nothing found so far (the summary is printed all the same)";
+  2    wrong usage, or --findings cannot be written
+  3    a finding could not be written (it is printed all the same)
+  130  stopped by Ctrl-C or SIGTERM, nothing found so far (the summary is printed all the same)";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:
-  mm-lockstep replay findings/refcount-leak-1a2b3c4d.txt --defect batched-grab-bias-on-large
-  mm-lockstep replay corpus/*.txt                   every `expect` line must hold on both sides
-  printf 'machine\\nmmap mm0 len=1 rw\\n' | mm-lockstep replay -
+  mm-lockstep replay findings/refcount-leak-1a2b3c4d.txt --defect pin-bias-on-large
+  mm-lockstep replay corpus                         every `expect` line must hold on both sides
+  printf 'm0 = mmap len=1 rw private\\nwrite m0\\n' | mm-lockstep replay -
 
-Exit codes: 0 every program is clean, 1 one is not, 3 one cannot be read.";
+A folder stands for every .txt file below it. A file that cannot be read does not keep the others
+from being run.
+
+Exit codes: 0 every program is clean, 1 one is not, 3 one cannot be read or has no operation.";
+
+const FMT_EXAMPLES: &str = "\
+Examples:
+  mm-lockstep fmt corpus                            rewrite every .txt file below
+  mm-lockstep fmt --check corpus                    is each canonical already?
+  mm-lockstep fmt --bytes crash-1a2b3c4d            an engine's input as text
+
+Exit codes: 0 done, 1 with --check a file is not canonical, 3 one cannot be read or written.";
 
 /// Drives a reference and an optimised Linux memory manager in lockstep.
 #[derive(Debug, Parser)]
@@ -61,6 +73,7 @@ pub enum Command {
     /// Print the state after each operation of a program
     Show(ShowArgs),
     /// Rewrite programs in canonical text form
+    #[command(after_help = FMT_EXAMPLES)]
     Fmt(FmtArgs),
     /// List the historic bugs that can be switched on in the optimised side
     Defects(DefectsArgs),
@@ -103,7 +116,7 @@ pub struct HuntArgs {
     #[arg(long, value_name = "N", value_parser = count)]
     pub execs: Option<u64>,
     /// Stop after this time, e.g. 60s, 10m [default: 30s unless --execs is given]
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
     pub time: Option<Duration>,
     /// Steps a program
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -171,12 +184,14 @@ pub struct ShowArgs {
 /// Arguments of `fmt`.
 #[derive(Debug, Args)]
 pub struct FmtArgs {
-    /// Programs in text form, rewritten in place; `-` is standard input to standard output
+    /// Programs; text is rewritten in place, bytes and `-` are printed as text
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Change nothing; exit 1 if a file is not canonical
-    #[arg(long)]
+    #[arg(long, conflicts_with = "bytes")]
     pub check: bool,
+    #[command(flatten)]
+    pub bytes: BytesArg,
     /// How to print the results
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -204,9 +219,19 @@ fn defect_named(text: &str) -> Result<Defect, String> {
     })
 }
 
-/// A number; `_` may separate digits.
+/// A number of programs, at least one; `_` may separate digits.
 fn count(text: &str) -> Result<u64, String> {
-    text.replace('_', "").parse().map_err(|error| format!("{error}"))
+    match text.replace('_', "").parse() {
+        Ok(0) => Err("at least one program must run".to_owned()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+/// A time, at least a second.
+fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time < Duration::from_secs(1) { Err("at least 1s".to_owned()) } else { Ok(time) }
 }
 
 #[cfg(test)]

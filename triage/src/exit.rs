@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-/// How a command ended. Wrong usage (2) is noticed before any command runs.
+/// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
     /// Nothing was found.
@@ -14,11 +14,16 @@ pub enum Exit {
     NotReproducible,
     /// Stopped by Ctrl-C before the end, nothing found so far.
     Interrupted,
+    /// Some input was bad or some output could not be written, and that was said; the rest was
+    /// done.
+    Partial,
 }
 
 /// Why a command could not do its work.
 #[derive(Debug)]
 pub enum Stop {
+    /// The arguments make no sense here. (Most wrong usage is noticed before any command runs.)
+    Usage(String),
     /// Input that cannot be read or is no program.
     Input(String),
     /// Output that could not be written.
@@ -38,15 +43,22 @@ pub fn code(result: Result<Exit, Stop>) -> ExitCode {
         Ok(Exit::Finding) => 1,
         Ok(Exit::NotReproducible) => 4,
         Ok(Exit::Interrupted) => 130,
-        Err(Stop::Input(message)) => {
-            eprintln!("{}", message.trim_end());
-            3
-        }
+        Ok(Exit::Partial) => 3,
         // Whoever reads our output has seen enough.
         Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-        Err(Stop::Output(error)) => {
-            eprintln!("error: cannot write: {error}");
-            3
+        Err(stop) => {
+            stop.say();
+            if matches!(stop, Stop::Usage(_)) { 2 } else { 3 }
         }
     })
+}
+
+impl Stop {
+    /// Says it on standard error.
+    pub fn say(&self) {
+        match self {
+            Stop::Usage(message) | Stop::Input(message) => eprintln!("{}", message.trim_end()),
+            Stop::Output(error) => eprintln!("error: cannot write: {error}"),
+        }
+    }
 }

@@ -56,18 +56,21 @@ pub struct Json {
     steps: usize,
     fields: Vec<[String; 3]>,
     program: String,
-    file: String,
-    replay: String,
+    file: Option<String>,
+    replay: Option<String>,
 }
 
 impl Finding {
     /// Writes the program to a file of `dir`, which is created if need be.
     pub fn save(&self, dir: &Path, plan: &Plan) -> std::io::Result<PathBuf> {
-        std::fs::create_dir_all(dir)?;
+        std::fs::create_dir_all(dir).map_err(|error| write::at(dir, error))?;
         let hash = program_hash(&self.program) as u32;
         let path = dir.join(format!("{}-{hash:08x}.txt", self.found.signature.class));
         let mut out = String::new();
-        let _ = writeln!(out, "# {}", self.headline());
+        // What a panic says may have many lines.
+        for line in self.headline().lines() {
+            let _ = writeln!(out, "# {line}");
+        }
         for defect in on(plan.defects) {
             let name = defect.info().name;
             let _ = writeln!(out, "# defect: {name} -> {}", self.found.signature.class);
@@ -77,7 +80,9 @@ impl Finding {
             "# seed {} execution {} of {} steps",
             plan.campaign.seed, self.found.index, plan.campaign.steps
         );
-        let _ = writeln!(out, "# {}", replay_command(&path, plan.defects));
+        for line in replay_command(&path, plan.defects).lines() {
+            let _ = writeln!(out, "# {line}");
+        }
         let _ = write!(out, "{}", self.program);
         write::file(&path, &out)?;
         Ok(path)
@@ -101,8 +106,8 @@ impl Finding {
         }
     }
 
-    /// For people.
-    pub fn tell(&self, file: &Path, plan: &Plan) -> String {
+    /// For people. `file`: where it was written, if it could be.
+    pub fn tell(&self, file: Option<&Path>, plan: &Plan) -> String {
         let Found { index, times, .. } = self.found;
         let mut out = format!("finding: {}\n", self.headline());
         let steps = self.program.steps().count();
@@ -119,13 +124,18 @@ impl Finding {
         }
         out.push('\n');
         out.push_str(&explain(&self.program, &self.trouble));
-        let _ = writeln!(out, "\nwritten to {}", file.display());
-        let _ = writeln!(out, "{}", replay_command(file, plan.defects));
+        match file {
+            Some(file) => {
+                let _ = writeln!(out, "\nwritten to {}", file.display());
+                let _ = writeln!(out, "{}", replay_command(file, plan.defects));
+            }
+            None => out.push_str("\nnot written to a file\n"),
+        }
         out
     }
 
     /// For programs.
-    pub fn json(&self, file: &Path, plan: &Plan) -> Json {
+    pub fn json(&self, file: Option<&Path>, plan: &Plan) -> Json {
         let layout = Layout::of(&self.program);
         let (fields, when) = match &self.trouble {
             Trouble::Diverged(divergence) => {
@@ -146,8 +156,8 @@ impl Finding {
             steps: self.program.steps().count(),
             fields,
             program: self.program.to_string(),
-            file: file.display().to_string(),
-            replay: replay_command(file, plan.defects),
+            file: file.map(|file| file.display().to_string()),
+            replay: file.map(|file| replay_command(file, plan.defects)),
         }
     }
 }
@@ -159,11 +169,20 @@ pub fn on(defects: Defects) -> impl Iterator<Item = Defect> {
 
 /// How to see it again.
 fn replay_command(file: &Path, defects: Defects) -> String {
-    let mut command = format!("replay: mm-lockstep replay {}", file.display());
+    let mut command = format!("replay: mm-lockstep replay {}", quoted(file));
     for defect in on(defects) {
         let _ = write!(command, " --defect {}", defect.info().name);
     }
     command
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    // An argument that begins with a dash would be an option.
+    let path = if path.starts_with('-') { format!("./{path}") } else { path };
+    if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 /// When and how the two sides differ.

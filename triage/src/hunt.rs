@@ -37,6 +37,13 @@ struct Json {
 
 /// Runs the command.
 pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
+    if let Err(error) = write::probe(&args.findings) {
+        let folder = args.findings.display();
+        return Err(Stop::Usage(format!(
+            "error: findings cannot be written to {folder}: {error}\n  hint: `--findings DIR` names \
+             another folder"
+        )));
+    }
     let plan = plan(args);
     let stop = interruptible();
     let bar = bar(&plan);
@@ -84,8 +91,7 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
     } else {
         Exit::Clean
     };
-    tell(args, &plan, &report.stats, &findings, &floors, exit)?;
-    Ok(exit)
+    tell(args, &plan, &report.stats, &findings, &floors, exit)
 }
 
 fn plan(args: &HuntArgs) -> Plan {
@@ -102,7 +108,7 @@ fn plan(args: &HuntArgs) -> Plan {
     }
 }
 
-/// A flag that Ctrl-C sets; the second Ctrl-C ends the process.
+/// A flag that Ctrl-C and SIGTERM set; the second of them ends the process.
 fn interruptible() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -152,13 +158,15 @@ fn tell(
     findings: &[Finding],
     floors: &[String],
     exit: Exit,
-) -> Result<(), Stop> {
-    let mut files = Vec::new();
+) -> Result<Exit, Stop> {
+    let (mut files, mut unsaved) = (Vec::new(), Ok(exit));
     for finding in findings {
-        files.push(finding.save(&args.findings, plan)?);
+        let saved = finding.save(&args.findings, plan);
+        files.push(saved.map_err(|error| unsaved = Err(Stop::Output(error))).ok());
     }
     if args.format == Format::Json {
-        let findings = findings.iter().zip(&files).map(|(finding, file)| finding.json(file, plan));
+        let findings =
+            findings.iter().zip(&files).map(|(finding, file)| finding.json(file.as_deref(), plan));
         write::json(&Json {
             schema_version: 1,
             seed: plan.campaign.seed,
@@ -168,11 +176,11 @@ fn tell(
             findings: findings.collect(),
             floors: floors.to_vec(),
         })?;
-        return Ok(());
+        return unsaved;
     }
     let mut out = summary::text(stats, plan.campaign.seed);
     for (finding, file) in findings.iter().zip(&files) {
-        let _ = write!(out, "\n{}", finding.tell(file, plan));
+        let _ = write!(out, "\n{}", finding.tell(file.as_deref(), plan));
     }
     for floor in floors {
         let _ = writeln!(out, "floor not reached: {floor}");
@@ -181,11 +189,11 @@ fn tell(
         (Exit::Clean, ..) => "clean: both sides agreed after every operation".to_owned(),
         (Exit::Interrupted, ..) => "interrupted: both sides agreed so far".to_owned(),
         (Exit::NotReproducible, ..) => "a finding did not show itself again".to_owned(),
-        (Exit::Finding, 0, floors) => format!("{floors} floors not reached"),
-        (Exit::Finding, 1, _) => "1 finding".to_owned(),
-        (Exit::Finding, findings, _) => format!("{findings} kinds of finding"),
+        (Exit::Finding | Exit::Partial, 0, floors) => format!("{floors} floors not reached"),
+        (Exit::Finding | Exit::Partial, 1, _) => "1 finding".to_owned(),
+        (Exit::Finding | Exit::Partial, findings, _) => format!("{findings} kinds of finding"),
     };
     let _ = writeln!(out, "{verdict}");
     write::text(&out)?;
-    Ok(())
+    unsaved
 }

@@ -1,6 +1,6 @@
 //! Programs from files.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -10,27 +10,48 @@ use program::{Program, text};
 use crate::diff;
 use crate::exit::Stop;
 
+/// Largest input: far more than any program needs.
+const MAX_BYTES: u64 = 16 << 20;
+
 /// Reads a whole file, or standard input for `-`.
-pub fn read(path: &Path) -> Result<Vec<u8>, Stop> {
-    if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        io::stdin().read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
-        return Ok(bytes);
+fn read(path: &Path) -> Result<Vec<u8>, Stop> {
+    let mut bytes = Vec::new();
+    let mut fill = |input: &mut dyn Read| input.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+    let result = if path == Path::new("-") {
+        fill(&mut io::stdin().lock())
+    } else {
+        File::open(path).and_then(|mut file| fill(&mut file))
+    };
+    result.map_err(|error| unreadable(path, &error))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let limit = MAX_BYTES >> 20;
+        return Err(Stop::Input(format!("error: {}: larger than {limit} MiB", name(path))));
     }
-    fs::read(path).map_err(|error| unreadable(path, &error))
+    Ok(bytes)
 }
 
 /// The files that the arguments name: a folder stands for every `.txt` below it, in order.
-pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Stop> {
+pub fn files(paths: &[PathBuf]) -> Vec<Result<PathBuf, Stop>> {
     let mut files = Vec::new();
     for path in paths {
-        if path.is_dir() {
-            below(path, &mut files)?;
-        } else {
-            files.push(path.clone());
+        if !path.is_dir() {
+            files.push(Ok(path.clone()));
+            continue;
+        }
+        let mut found = Vec::new();
+        match below(path, &mut found) {
+            Ok(()) if found.is_empty() => {
+                let message = format!("error: no .txt file in {}", path.display());
+                files.push(Err(Stop::Input(message)));
+            }
+            Ok(()) => files.extend(found.into_iter().map(Ok)),
+            Err(stop) => {
+                files.extend(found.into_iter().map(Ok));
+                files.push(Err(stop));
+            }
         }
     }
-    Ok(files)
+    files
 }
 
 fn below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Stop> {
@@ -61,6 +82,11 @@ fn unreadable(path: &Path, error: &io::Error) -> Stop {
     Stop::Input(format!("error: cannot read {}: {error}\n  hint: {hint}", name(path)))
 }
 
+/// That an input says nothing: to call it clean would say more.
+pub fn vacuous(path: &Path) -> Stop {
+    Stop::Input(format!("error: {}: no operation in it", name(path)))
+}
+
 /// A program, and where in its text it says what.
 pub struct Loaded {
     /// The program.
@@ -75,21 +101,40 @@ impl From<Program> for Loaded {
     }
 }
 
-/// Loads a program in either form. `raw`: any bytes at all mean a program.
-pub fn load(path: &Path, raw: bool) -> Result<Loaded, Stop> {
+/// An input in either form.
+pub enum Form {
+    /// Text, not parsed yet.
+    Text(String),
+    /// The program that bytes mean.
+    Bytes(Program),
+}
+
+/// Reads an input. `raw`: any bytes at all mean a program, if there are any.
+pub fn form(path: &Path, raw: bool) -> Result<Form, Stop> {
     let bytes = read(path)?;
+    if raw && bytes.is_empty() {
+        return Err(vacuous(path));
+    }
     if raw {
         let mut program = Program::default();
         Decoder::default().decode(&bytes, &mut program);
-        return Ok(program.into());
+        return Ok(Form::Bytes(program));
     }
     if is_bytes(&bytes) {
-        return codec::decode_strict(&bytes).map(Loaded::from).map_err(|error| {
+        return codec::decode_strict(&bytes).map(Form::Bytes).map_err(|error| {
             let hint = "`--bytes` reads any bytes, as fuzzing engines do";
             Stop::Input(format!("error: {}: {error}\n  hint: {hint}", name(path)))
         });
     }
-    parse(path, &source(path, bytes)?)
+    source(path, bytes).map(Form::Text)
+}
+
+/// Loads a program in either form. `raw`: any bytes at all mean a program.
+pub fn load(path: &Path, raw: bool) -> Result<Loaded, Stop> {
+    match form(path, raw)? {
+        Form::Text(source) => parse(path, &source),
+        Form::Bytes(program) => Ok(program.into()),
+    }
 }
 
 /// Parses the text form.
@@ -110,7 +155,7 @@ pub fn mistakes(path: &Path, source: &str, errors: &[text::ParseError]) -> Stop 
 }
 
 /// The text of a file.
-pub fn source(path: &Path, bytes: Vec<u8>) -> Result<String, Stop> {
+fn source(path: &Path, bytes: Vec<u8>) -> Result<String, Stop> {
     String::from_utf8(bytes).map_err(|_| {
         let hint = "programs are UTF-8 text, or bytes that begin with `ml`; `--bytes` reads any";
         Stop::Input(format!("error: {}: neither text nor a program\n  hint: {hint}", name(path)))

@@ -28,13 +28,30 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
     let mut judge = Judge::new(args.defects.set(), Options { paranoid: true });
     let mut exit = Exit::Clean;
     let mut list = Vec::new();
-    for path in &input::files(&args.files)? {
-        let Loaded { program, expects } = input::load(path, args.bytes.bytes)?;
+    for path in input::files(&args.files) {
+        let loaded = path.and_then(|path| {
+            let loaded = input::load(&path, args.bytes.bytes)?;
+            Ok((path, loaded))
+        });
+        let (path, Loaded { program, expects }) = match loaded {
+            Ok(loaded) => loaded,
+            Err(stop) => {
+                stop.say();
+                exit = Exit::Partial;
+                continue;
+            }
+        };
         let trouble = judge.judge(&program);
-        if trouble.is_some() {
+        let says_nothing = program.steps().count() == 0 && program.expects.is_empty();
+        if trouble.is_none() && says_nothing && !args.bytes.bytes {
+            input::vacuous(&path).say();
+            exit = Exit::Partial;
+            continue;
+        }
+        let name = input::name(&path);
+        if trouble.is_some() && exit == Exit::Clean {
             exit = Exit::Finding;
         }
-        let name = input::name(path);
         let signature = trouble.as_ref().map(Trouble::signature);
         let verdict = signature.as_ref().map_or("clean", |signature| &signature.class);
         if args.format == Format::Json {

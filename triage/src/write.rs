@@ -24,8 +24,33 @@ pub fn json(value: &impl Serialize) -> io::Result<()> {
 pub fn file(path: &Path, content: &str) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    fs::write(&aside, content)?;
-    fs::rename(&aside, path).inspect_err(|_| {
+    fs::write(&aside, content).and_then(|()| fs::rename(&aside, path)).map_err(|error| {
         let _ = fs::remove_file(&aside);
+        at(path, error)
     })
+}
+
+/// Whether files can be written to a folder, or a folder that is missing be made. Leaves nothing
+/// behind, so that runs beside each other do not meet.
+pub fn probe(folder: &Path) -> io::Result<()> {
+    let aside = format!(".probe.{}.tmp", std::process::id());
+    for ancestor in folder.ancestors() {
+        let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
+        match fs::symlink_metadata(ancestor) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        if !fs::metadata(ancestor)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let probe = ancestor.join(aside);
+        return fs::write(&probe, "probe\n").and_then(|()| fs::remove_file(&probe));
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+/// The error, naming the file.
+pub fn at(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

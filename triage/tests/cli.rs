@@ -1,59 +1,10 @@
 //! The command line as its users meet it: exit codes, output, determinism.
 
+mod common;
+
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
-use program::{Campaign, Decoder, Program};
-
-/// An empty directory of the test's own.
-fn directory(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).expect("a temporary directory");
-    path
-}
-
-fn run(dir: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mm-lockstep"));
-    command.current_dir(dir).args(args).stdin(Stdio::null()).output().expect("it runs")
-}
-
-fn run_with_input(dir: &Path, args: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mm-lockstep"))
-        .current_dir(dir)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
-    child.wait_with_output().expect("it ends")
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("UTF-8")
-}
-
-#[track_caller]
-fn assert_code(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}\n{}", out(output), err(output));
-}
-
-fn random(index: u64) -> Program {
-    let (mut bytes, mut program) = (Vec::new(), Program::default());
-    Campaign::new(2).generate(index, &mut bytes);
-    Decoder::default().decode(&bytes, &mut program);
-    program
-}
-
-const GOOD: &str = "machine\nm0 = mmap len=2 rw private\nwrite m0 len=2\nread m0 len=2\n";
+use common::{GOOD, assert_code, directory, err, out, random, run, run_with_input};
 
 #[test]
 fn the_correct_version_is_clean() {
@@ -254,14 +205,4 @@ fn every_command_speaks_json() {
     assert_eq!(json(&["replay", "p.txt"])[0]["verdict"], "clean");
     assert_eq!(json(&["show", "p.txt"])[1]["operation"], "write m0 len=2");
     assert_eq!(json(&["fmt", "--check", "p.txt"])[0]["file"], "p.txt");
-}
-
-#[test]
-fn help_teaches_by_example() {
-    let dir = directory("help");
-    for command in ["hunt", "replay"] {
-        let output = run(&dir, &[command, "--help"]);
-        assert_code(&output, 0);
-        assert!(out(&output).contains("Examples:\n  mm-lockstep "), "{}", out(&output));
-    }
 }
