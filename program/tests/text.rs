@@ -185,7 +185,7 @@ fn mistakes(text: &str) -> Vec<String> {
 }
 
 fn hint(text: &str) -> String {
-    parse(text).expect_err("must not parse")[0].hint.clone().unwrap_or_default()
+    parse(text).expect_err("must not parse")[0].hint.clone()
 }
 
 #[track_caller]

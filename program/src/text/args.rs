@@ -6,6 +6,7 @@ use crate::text::error::{Location, Mistake, did_you_mean};
 use crate::text::lexer::Token;
 use crate::text::names::{ObjectName, Sort, number};
 use crate::text::parser::Parser;
+use crate::text::render::shown;
 use crate::text::verbs::{Choice, Need, Spec};
 use crate::text::words::{self, PLACES, SITES, Words};
 
@@ -78,7 +79,9 @@ impl Parser {
             words: Vec::new(),
         };
         let mut rest = tokens;
-        while let [token, after @ ..] = rest {
+        while let [token, after @ ..] = rest
+            && !self.full()
+        {
             rest = after;
             if !token.is_word() {
                 self.error(token.at, Mistake::Unexpected(token.text.into()), usage(spec));
@@ -91,7 +94,7 @@ impl Parser {
                 }
                 [equals, ..] if equals.is("=") => {
                     let text = format!("{}=", token.text);
-                    let hint = Some(format!("a value follows `{text}` without a space"));
+                    let hint = Some(format!("a value follows `{}` without a space", shown(&text)));
                     self.error(token.at.to(equals.at), Mistake::Unexpected(text), hint);
                     break;
                 }

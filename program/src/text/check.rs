@@ -40,7 +40,7 @@ impl Parser {
         self.error(at, Mistake::Rule { fault, name }, hint);
     }
 
-    /// What might help.
+    /// What might help, where the program so far tells more than the fault does.
     pub fn fault_hint(&self, fault: Fault) -> Option<String> {
         let known = |object| self.names.name(object).and_then(|name| self.names.get(name));
         match fault {
@@ -51,28 +51,9 @@ impl Parser {
                 let line = known(Object::Area(range.area))?.line;
                 Some(format!("line {line} gives it {len} pages, 0 to {}", len - 1))
             }
-            Fault::CreatedElsewhere(_) => {
-                Some("operations of a phase run in no order: use it in a later phase".into())
-            }
-            Fault::UsedElsewhere(_) => {
-                Some("operations of a phase run in no order: do this in a later phase".into())
-            }
-            Fault::PutOfPin(_) => Some("use `unpin`".into()),
-            Fault::UnpinOfGet(_) => Some("use `put`".into()),
-            Fault::Hole => Some("name two handles, without `range`".into()),
-            Fault::Shift(_) => Some("shifts are counted from a boundary of a page table".into()),
             Fault::NoCpu(_) | Fault::SliceCpu(_) => {
                 let cpus = self.program.shape.cpus;
                 Some(format!("this one has {cpus}; say `machine cpus=N` for more"))
-            }
-            Fault::NotWritten(_) => Some(
-                "content is 0, `STEP.PAGE` (a `write` by its number from 1, and the page of its \
-                 range), or `fFILE.INDEX`"
-                    .into(),
-            ),
-            Fault::ExpectResult => Some("state results outside a `phase:`".into()),
-            Fault::ExpectInsidePhase => {
-                Some("move it below the last operation of the phase".into())
             }
             _ => None,
         }

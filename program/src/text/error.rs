@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-
+use crate::text::render::shown;
 use crate::validate::Fault;
 
 /// A place in a source.
@@ -28,6 +27,8 @@ impl Location {
 /// What is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Mistake {
+    /// The text begins with a byte-order mark.
+    ByteOrderMark,
     /// No operation has this name.
     UnknownOp(String),
     /// A sign or word where the line should have ended or gone on otherwise.
@@ -115,17 +116,25 @@ pub enum Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Mistake::UnknownOp(word) => write!(f, "unknown operation `{word}`"),
-            Mistake::Unexpected(text) => write!(f, "unexpected `{text}`"),
-            Mistake::UnknownArgument { op, word } => write!(f, "`{op}` does not take `{word}`"),
+            Mistake::ByteOrderMark => write!(f, "a byte-order mark before the text"),
+            Mistake::UnknownOp(word) => write!(f, "unknown operation `{}`", shown(word)),
+            Mistake::Unexpected(text) => write!(f, "unexpected `{}`", shown(text)),
+            Mistake::UnknownArgument { op, word } => {
+                write!(f, "`{op}` does not take `{}`", shown(word))
+            }
             Mistake::Missing { op, what } => write!(f, "`{op}` wants {what}"),
-            Mistake::Twice { word, other } if word == other => write!(f, "`{word}` is here twice"),
-            Mistake::Twice { word, other } => write!(f, "`{word}` contradicts `{other}`"),
+            Mistake::Twice { word, other } if word == other => {
+                write!(f, "`{}` is here twice", shown(word))
+            }
+            Mistake::Twice { word, other } => {
+                write!(f, "`{}` contradicts `{}`", shown(word), shown(other))
+            }
             Mistake::CreatesNothing(op) => write!(f, "`{op}` creates nothing to name"),
             Mistake::WrongName { name, op, sigil } => {
+                let name = shown(name);
                 write!(f, "`{name}` is not a name for what `{op}` creates: `{sigil}` and a number")
             }
-            Mistake::UndefinedName(name) => write!(f, "nothing above defines `{name}`"),
+            Mistake::UndefinedName(name) => write!(f, "nothing above defines `{}`", shown(name)),
             Mistake::DefinedTwice { name, line: 0 } => {
                 write!(f, "`{name}` exists from the start")
             }
@@ -133,9 +142,11 @@ impl fmt::Display for Mistake {
                 write!(f, "`{name}` is defined on line {line} already")
             }
             Mistake::Number { what, text, most } => {
-                write!(f, "{what} is a number up to {most}, not `{text}`")
+                write!(f, "{what} is a number up to {most}, not `{}`", shown(text))
             }
-            Mistake::Value { key, text } => write!(f, "`{text}` is not a value of `{key}`"),
+            Mistake::Value { key, text } => {
+                write!(f, "`{}` is not a value of `{key}`", shown(text))
+            }
             Mistake::NoCpu => write!(f, "an operation in a `phase:` says on which CPU it runs"),
             Mistake::MachineTooLate => {
                 write!(f, "`machine` stands once, before the first operation")
@@ -143,7 +154,7 @@ impl fmt::Display for Mistake {
             Mistake::EmptyPhase => write!(f, "a phase without operations"),
             Mistake::NoBy => write!(f, "an expectation ends with the rule that it comes from"),
             Mistake::NoTarget => write!(f, "an expectation says what it looks at"),
-            Mistake::UnknownField(word) => write!(f, "unknown field `{word}`"),
+            Mistake::UnknownField(word) => write!(f, "unknown field `{}`", shown(word)),
             Mistake::Schedule(what) => f.write_str(what),
             Mistake::Rule { fault, name } => f.write_str(&fault.describe(&format!("`{name}`"))),
         }
@@ -157,8 +168,8 @@ pub struct ParseError {
     pub at: Location,
     /// What.
     pub mistake: Mistake,
-    /// How it might be put right.
-    pub hint: Option<String>,
+    /// How it might be put right; never empty.
+    pub hint: String,
 }
 
 impl ParseError {
@@ -166,53 +177,25 @@ impl ParseError {
     pub fn message(&self) -> String {
         self.mistake.to_string()
     }
-
-    /// The mistake as a compiler would show it: the line with the place underlined, and the hint.
-    /// `source` must be the text that was parsed; `path` is what to call it.
-    pub fn render(&self, path: &str, source: &str, color: bool) -> String {
-        let line = source.lines().nth(self.at.line as usize - 1).unwrap_or_default();
-        let byte = |column: u32| {
-            let at = line.char_indices().nth(column as usize - 1);
-            at.map_or(line.len(), |(byte, _)| byte)
-        };
-        let span = byte(self.at.column)..byte(self.at.column + self.at.len);
-        let snippet = Snippet::source(line)
-            .path(path)
-            .line_start(self.at.line as usize)
-            .annotation(AnnotationKind::Primary.span(span));
-        let message = self.message();
-        let mut group = Level::ERROR.primary_title(&message).element(snippet);
-        if let Some(hint) = &self.hint {
-            group = group.element(Level::HELP.message(hint));
-        }
-        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        renderer.render(&[group])
-    }
 }
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.at.line, self.at.column, self.mistake)?;
-        match &self.hint {
-            Some(hint) => write!(f, " ({hint})"),
-            None => Ok(()),
-        }
+        write!(f, "{}:{}: {} ({})", self.at.line, self.at.column, self.mistake, self.hint)
     }
 }
 
 impl std::error::Error for ParseError {}
-
-/// Every mistake, rendered, with an empty line between.
-pub fn render_all(errors: &[ParseError], path: &str, source: &str, color: bool) -> String {
-    let rendered = errors.iter().map(|error| error.render(path, source, color) + "\n");
-    rendered.collect::<Vec<_>>().join("\n")
-}
 
 /// `did you mean …`, if one of the candidates is close to `word`.
 pub fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
+    // Nothing is close to a very long word, and to find that out costs its length.
+    if word.len() > 64 {
+        return None;
+    }
     let distance = |other: &str| strsim::damerau_levenshtein(word, other);
     let near = candidates.into_iter().map(|other| (distance(other), other));
     let (distance, other) = near.min_by_key(|(distance, _)| *distance)?;

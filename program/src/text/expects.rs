@@ -30,7 +30,7 @@ impl Parser {
     /// Reads the line after `expect`; says whether there is such an expectation now.
     pub fn expect(&mut self, word: Token<'_>, tokens: &[Token<'_>]) -> bool {
         let before = self.errors.len();
-        let after = self.program.steps().count();
+        let after = self.steps.len();
         let Some(draft) = self.expect_draft(word, tokens) else { return false };
         let target = match draft {
             Draft { area: Some((area, off)), .. } => {
@@ -67,7 +67,7 @@ impl Parser {
         let mut draft = Draft::default();
         let mut poisoned = false;
         let mut rest = tokens;
-        loop {
+        while !self.full() {
             match rest {
                 [by, cite] if by.is("by") && cite.is_word() => {
                     draft.cite = cite.text.into();
@@ -190,7 +190,8 @@ impl Parser {
         let content = read_data(value.text);
         if content.is_none() {
             let mistake = Mistake::Value { key: "data".into(), text: value.text.into() };
-            self.error(value.at, mistake, self.fault_hint(Fault::NotWritten(0)));
+            let hint = Mistake::Rule { fault: Fault::NotWritten(0), name: String::new() }.hint();
+            self.error(value.at, mistake, Some(hint));
         }
         content
     }

@@ -21,6 +21,9 @@ impl Token<'_> {
     }
 }
 
+/// A byte-order mark, which is reported once and passed over.
+pub const BOM: char = '\u{feff}';
+
 fn is_sign(c: char) -> bool {
     matches!(c, '=' | ':' | '*' | '(' | ')')
 }
@@ -34,7 +37,7 @@ pub fn tokens(source: &str, line: u32) -> (Vec<Token<'_>>, Option<&str>) {
         if c == '#' {
             return (tokens, Some(source[start..].trim_end()));
         }
-        if c.is_whitespace() {
+        if c.is_whitespace() || (line == 1 && column == 1 && c == BOM) {
             continue;
         }
         let (mut end, mut len) = (start + c.len_utf8(), 1);

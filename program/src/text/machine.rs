@@ -18,7 +18,9 @@ impl Parser {
         let mut shape = self.program.shape.clone();
         let mut seen: Vec<&str> = Vec::new();
         let mut rest = tokens;
-        while let [first, after @ ..] = rest {
+        while let [first, after @ ..] = rest
+            && !self.full()
+        {
             let [equals, value, after @ ..] = after else {
                 return self.unexpected(first, "a machine is described by `KEY=VALUE`s");
             };
@@ -63,6 +65,14 @@ impl Parser {
                     Fault::Cpus(_) => "cpus",
                     Fault::Ptes(_) => "ptes",
                     Fault::Batch(_) => "batch",
+                    Fault::Pages(pages) => {
+                        let places = ["normal", "movable", "cma"].iter().zip(shape.pages);
+                        places
+                            .filter(|(_, n)| *n == pages)
+                            .map(|(key, _)| *key)
+                            .next()
+                            .unwrap_or("")
+                    }
                     _ => "",
                 };
                 let at = tokens.iter().find(|token| token.is(key)).unwrap_or(&word).at;

@@ -10,19 +10,22 @@ mod check;
 mod error;
 mod expects;
 mod format;
+mod hints;
 mod lexer;
 mod machine;
 mod names;
 mod parser;
 mod printer;
+mod render;
 mod schedule;
 mod verbs;
 mod words;
 
-pub use error::{Location, Mistake, ParseError, render_all};
+pub use error::{Location, Mistake, ParseError};
 pub use format::format;
 pub use parser::{Line, Parsed, parse};
 pub use printer::value;
+pub use render::render_all;
 pub use verbs::op_names;
 
 use crate::program::Program;

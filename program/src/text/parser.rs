@@ -7,8 +7,9 @@ use crate::program::{Phase, Program};
 use crate::schedule::Slice;
 use crate::text::args::Args;
 use crate::text::error::{Location, Mistake, ParseError, did_you_mean};
-use crate::text::lexer::{Token, tokens};
+use crate::text::lexer::{BOM, Token, tokens};
 use crate::text::names::{Names, ObjectName, number};
+use crate::text::render::shown;
 use crate::text::verbs::{self, op_names};
 use crate::validate::{Fault, check_step};
 
@@ -48,13 +49,24 @@ pub enum Line {
     Schedule,
 }
 
-/// Reads a program, reporting every mistake it can tell apart.
+/// Reading stops at this many mistakes.
+pub const MAX_ERRORS: usize = 1000;
+
+/// Reads a program, reporting every mistake it can tell apart: all of them, unless there are very
+/// many, or more steps than a program has.
 pub fn parse(source: &str) -> Result<Parsed, Vec<ParseError>> {
     let mut parser = Parser::default();
+    if source.starts_with(BOM) {
+        let at = Location { line: 1, column: 1, len: 1 };
+        parser.error(at, Mistake::ByteOrderMark, None);
+    }
     for (number, line) in (1..).zip(source.lines()) {
         parser.line = number;
         let item = parser.read_line(&tokens(line, number).0);
         parser.lines.push(item);
+        if parser.full() || parser.too_long {
+            return Err(parser.errors);
+        }
     }
     parser.end_phase();
     parser.end_schedule();
@@ -77,8 +89,11 @@ pub struct Parser {
     pub errors: Vec<ParseError>,
     line: u32,
     lines: Vec<Line>,
-    steps: Vec<Location>,
+    /// Where the steps of the program stand, one each.
+    pub steps: Vec<Location>,
     expects: Vec<Location>,
+    /// There are more steps than a program has.
+    too_long: bool,
     /// The header of the `phase:` that is open, and whether an operation stood in it.
     phase: Option<(Location, bool)>,
     /// The phase that the next operation of the open `phase:` joins.
@@ -96,8 +111,15 @@ pub struct Parser {
 }
 
 impl Parser {
+    /// Reports a mistake, with the hint that it has if there is no better one.
     pub fn error(&mut self, at: Location, mistake: Mistake, hint: Option<String>) {
+        let hint = hint.unwrap_or_else(|| mistake.hint());
         self.errors.push(ParseError { at, mistake, hint });
+    }
+
+    /// Whether there are so many mistakes that reading stops.
+    pub fn full(&self) -> bool {
+        self.errors.len() >= MAX_ERRORS
     }
 
     pub fn unexpected(&mut self, token: &Token<'_>, hint: &str) {
@@ -143,7 +165,7 @@ impl Parser {
                 Line::Expect(self.expects.len() - 1)
             }
             _ => {
-                let at = self.program.steps().count();
+                let at = self.steps.len();
                 self.step(line);
                 Line::Step(at, self.phase.is_some())
             }
@@ -174,7 +196,11 @@ impl Parser {
             }
         } else if self.phase.is_some() {
             let at = line[0].at;
-            self.error(at, Mistake::NoCpu, Some(format!("such as `cpu0: {} …`", line[0].text)));
+            self.error(
+                at,
+                Mistake::NoCpu,
+                Some(format!("such as `cpu0: {} …`", shown(line[0].text))),
+            );
         }
         let mut name = None;
         if let [word, equals, after @ ..] = rest
@@ -185,7 +211,8 @@ impl Parser {
         }
         let Some((&op, rest)) = rest.split_first() else {
             let at = line.last().map_or(line[0].at, |token| token.at);
-            return self.error(at, Mistake::Unexpected("end of line".into()), None);
+            let hint = Some("an operation stands there, such as `read m0`".into());
+            return self.error(at, Mistake::Unexpected("end of line".into()), hint);
         };
         if let Some((_, stepped)) = &mut self.phase {
             *stepped = true;
@@ -232,9 +259,9 @@ impl Parser {
         if let Some(at) = self.expected.take() {
             self.fault(at, Fault::ExpectInsidePhase, self.fault_hint(Fault::ExpectInsidePhase));
         }
-        let too_many = self.program.steps().count() >= crate::codec::MAX_STEPS;
+        self.too_long = self.steps.len() >= crate::codec::MAX_STEPS;
         let fault = match check_step(step, &self.arena, &self.program.shape) {
-            Ok(()) if too_many => Some(Fault::TooManySteps),
+            _ if self.too_long => Some(Fault::TooManySteps),
             other => other.err(),
         };
         if let Some(fault) = fault {
@@ -286,7 +313,8 @@ impl Parser {
                 }
                 _ => {
                     let (name, sigil) = (token.text.into(), sort.sigil());
-                    self.error(token.at, Mistake::WrongName { name, op: spec.name, sigil }, None);
+                    let mistake = Mistake::WrongName { name, op: spec.name, sigil };
+                    self.error(token.at, mistake, None);
                     return None;
                 }
             },

@@ -10,11 +10,14 @@ impl Parser {
     /// `0*3 1 (0*2 1)*`
     pub fn schedule(&mut self, tokens: &[Token<'_>]) {
         let mut rest = tokens;
-        while let [first, after @ ..] = rest {
+        while let [first, after @ ..] = rest
+            && !self.full()
+        {
             rest = after;
             if self.looped {
                 let what = "a schedule ends with its loop";
-                return self.error(first.at, Mistake::Schedule(what), None);
+                let hint = Some("nothing stands behind `)*`".into());
+                return self.error(first.at, Mistake::Schedule(what), hint);
             }
             match (first.text, self.open_loop) {
                 ("(", None) => {
@@ -66,9 +69,16 @@ impl Parser {
     /// Checks the slices, now that the machine is known.
     pub fn end_schedule(&mut self) {
         if let Some((at, _)) = self.open_loop {
-            self.error(at, Mistake::Schedule("this loop is not closed"), None);
+            self.error(
+                at,
+                Mistake::Schedule("this loop is not closed"),
+                Some("end it with `)*`".into()),
+            );
         }
         for (slice, at) in std::mem::take(&mut self.slices) {
+            if self.full() {
+                break;
+            }
             let one = Schedule { slices: vec![slice], cycle: vec![] };
             if let Err(fault) = check_schedule(&one, &self.program.shape) {
                 self.fault(at, fault, self.fault_hint(fault));
