@@ -22,8 +22,8 @@ pub(crate) const FUEL: u64 = 1 << 32;
 pub(crate) const MULTI: u64 = 1 << 63;
 
 /// Points that an operation alone on the machine may pass: more than the longest legal one does,
-/// few enough to take well under a second.
-const ALONE_FUEL: u64 = FUEL << 27;
+/// few enough to take a fraction of a second (4096 pages at 256 points each).
+const ALONE_FUEL: u64 = FUEL << 20;
 
 /// The task stopped because it waits.
 pub(crate) const BLOCKED: u8 = 1;

@@ -106,6 +106,9 @@ impl World {
         if self.frames.mapcount(head) != 0 {
             self.report(Conduct::FreeMapped);
         }
+        if self.frames.pincount(head) != 0 {
+            self.report(Conduct::FreePinned);
+        }
         let nr = self.frames.nr_pages(head);
         self.frames.retire(head);
         self.frames.set_lru(head, false);

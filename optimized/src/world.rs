@@ -26,6 +26,8 @@ pub enum Conduct {
     FreeLocked,
     /// A folio was freed while mapped.
     FreeMapped,
+    /// A large folio was freed with pins on it ("nonzero pincount").
+    FreePinned,
     /// A reference was taken on a free folio.
     UseAfterFree,
     /// This counter would have gone below zero.
@@ -40,6 +42,7 @@ impl Conduct {
         match self {
             Conduct::FreeLocked => "free-of-locked-folio",
             Conduct::FreeMapped => "free-of-mapped-folio",
+            Conduct::FreePinned => "free-of-pinned-folio",
             Conduct::UseAfterFree => "use-after-free",
             Conduct::Underflow(_) => "counter-underflow",
             Conduct::Machine(conduct) => conduct.class(),
@@ -52,6 +55,7 @@ impl fmt::Display for Conduct {
         match self {
             Conduct::FreeLocked => f.write_str("folio freed while locked"),
             Conduct::FreeMapped => f.write_str("folio freed while mapped"),
+            Conduct::FreePinned => f.write_str("folio freed while pinned"),
             Conduct::UseAfterFree => f.write_str("reference taken on a free folio"),
             Conduct::Underflow(counter) => write!(f, "{counter} below zero"),
             Conduct::Machine(conduct) => conduct.fmt(f),
