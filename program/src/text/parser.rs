@@ -113,7 +113,7 @@ pub struct Parser {
 impl Parser {
     /// Reports a mistake, with the hint that it has if there is no better one.
     pub fn error(&mut self, at: Location, mistake: Mistake, hint: Option<String>) {
-        let hint = hint.unwrap_or_else(|| mistake.hint());
+        let hint = hint.filter(|hint| !hint.is_empty()).unwrap_or_else(|| mistake.hint());
         self.errors.push(ParseError { at, mistake, hint });
     }
 
