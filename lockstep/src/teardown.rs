@@ -1,32 +1,67 @@
 //! The end of every program: all that it may still hold is given back.
 
-use program::{Foll, Form, MmId, Op, Place, Program, Step};
+use program::{Foll, Form, HandleId, MmId, Op, Place, Program, Step};
 
 /// The steps that unlock every lock, drop every handle and end every mm that the program could
-/// have left. What it gave back itself is `void` by then.
+/// have left.
 pub(crate) fn steps(program: &Program, out: &mut Vec<Step>) {
     out.clear();
     let step = |op| Step { cpu: 0, op, place: Place::Normal, fail: None };
+    let mut given = Given { handles: [false; 256], mms: [false; 256] };
+    let locks = program.steps().any(|made| matches!(made.op, Op::LockPage { .. }));
+    if !locks {
+        program.steps().for_each(|made| given.note(&made.op));
+    }
     // Locks first: dropping the rest may have to take them.
-    out.extend(program.steps().filter_map(|made| match made.op {
-        Op::LockPage { lock, .. } => Some(step(Op::UnlockPage { lock })),
-        _ => None,
-    }));
-    out.extend(program.steps().filter_map(|made| match made.op {
-        Op::Gup { handle, foll: Foll::Get, .. } => Some(step(Op::Put { handle })),
-        Op::Gup { handle, foll: Foll::Pin, .. } => Some(step(Op::Unpin {
-            handle,
-            also: None,
-            form: Form::Pages,
-            dirty: false,
-            hole: false,
-        })),
-        _ => None,
-    }));
-    out.extend(program.steps().filter_map(|made| match made.op {
-        Op::Fork { child, .. } => Some(step(Op::Exit { mm: child })),
-        _ => None,
-    }));
+    for made in program.steps().filter(|_| locks) {
+        if let Op::LockPage { lock, .. } = made.op {
+            out.push(step(Op::UnlockPage { lock }));
+        }
+    }
+    for made in program.steps() {
+        match made.op {
+            Op::Gup { handle, foll, .. } if !given.handles[usize::from(handle.0)] => {
+                out.push(step(drop_handle(handle, foll)));
+            }
+            _ => {}
+        }
+    }
+    for made in program.steps() {
+        match made.op {
+            Op::Fork { child, .. } if !given.mms[usize::from(child.0)] => {
+                out.push(step(Op::Exit { mm: child }));
+            }
+            _ => {}
+        }
+    }
     out.push(step(Op::Exit { mm: MmId(0) }));
     out.push(step(Op::LruAddDrainAll));
+}
+
+fn drop_handle(handle: HandleId, foll: Foll) -> Op {
+    match foll {
+        Foll::Get => Op::Put { handle },
+        Foll::Pin => Op::Unpin { handle, also: None, form: Form::Pages, dirty: false, hole: false },
+    }
+}
+
+/// What the program gives back itself. A step that blocks on a held lock does nothing, so a
+/// program with locks is taken to give back nothing; dropping a thing twice is `void`.
+struct Given {
+    handles: [bool; 256],
+    mms: [bool; 256],
+}
+
+impl Given {
+    fn note(&mut self, op: &Op) {
+        match *op {
+            Op::Put { handle } => self.handles[usize::from(handle.0)] = true,
+            Op::Unpin { handle, also, .. } => {
+                self.handles[usize::from(handle.0)] = true;
+                also.into_iter().for_each(|also| self.handles[usize::from(also.0)] = true);
+            }
+            Op::Exit { mm } => self.mms[usize::from(mm.0)] = true,
+            _ => {}
+        }
+    }
 }

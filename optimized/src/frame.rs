@@ -73,12 +73,15 @@ impl Frame {
     }
 }
 
-const CHUNK: usize = 256;
-const CHUNKS: usize = 8192;
+const NEAR: usize = 4096;
+const CHUNK: usize = 4096;
+const CHUNKS: usize = 1024;
 
-/// All frames, grown a chunk at a time; references to frames stay valid.
+/// All frames: those of small machines at hand, the others grown a chunk at a time. References to
+/// frames stay valid.
 pub(crate) struct Frames {
-    chunks: Box<[OnceCell<Box<[Frame; CHUNK]>>]>,
+    near: Box<[Frame]>,
+    chunks: Box<[OnceCell<Box<[Frame]>>]>,
     digest: Cell<u64>,
 }
 
@@ -91,7 +94,11 @@ pub(crate) enum Underflow {
 
 impl Frames {
     pub fn new() -> Frames {
-        Frames { chunks: (0..CHUNKS).map(|_| OnceCell::new()).collect(), digest: Cell::new(0) }
+        Frames {
+            near: (0..NEAR).map(|_| Frame::new()).collect(),
+            chunks: (0..CHUNKS).map(|_| OnceCell::new()).collect(),
+            digest: Cell::new(0),
+        }
     }
 
     /// Starts anew. Frames below `end` may carry names of a run that was abandoned.
@@ -119,15 +126,15 @@ impl Frames {
     #[inline]
     fn frame(&self, pfn: Pfn) -> &Frame {
         let at = pfn.0 as usize;
-        match self.chunks[at / CHUNK].get() {
-            Some(chunk) => &chunk[at % CHUNK],
-            None => self.grow(at),
+        match self.near.get(at) {
+            Some(frame) => frame,
+            None => self.far(at),
         }
     }
 
     #[cold]
-    fn grow(&self, at: usize) -> &Frame {
-        let fresh = || Box::new(std::array::from_fn(|_| Frame::new()));
+    fn far(&self, at: usize) -> &Frame {
+        let fresh = || (0..CHUNK).map(|_| Frame::new()).collect();
         &self.chunks[at / CHUNK].get_or_init(fresh)[at % CHUNK]
     }
 

@@ -59,6 +59,12 @@ pub fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// Small numbers far apart.
+#[inline]
+fn spread(x: u64) -> u64 {
+    x.wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(32)
+}
+
 /// One widening multiplication, folded: names are well mixed already, small numbers are spread.
 #[inline]
 fn term(tag: u64, a: u64, b: u64) -> u64 {
@@ -125,7 +131,7 @@ pub fn dirty(name: Name) -> u64 {
 /// Page `sub` holds `value`; no term for 0.
 #[inline]
 pub fn data(name: Name, sub: u32, value: u64) -> u64 {
-    if value == 0 { 0 } else { term(10, name.0 ^ mix(value), u64::from(sub)) }
+    if value == 0 { 0 } else { term(10, name.0 ^ spread(value), u64::from(sub)) }
 }
 
 /// The folio sits in the lru_add batch of `cpu`.
@@ -138,7 +144,7 @@ pub fn batch(name: Name, cpu: u8) -> u64 {
 fn page_code(page: PageRef) -> u64 {
     match page {
         PageRef::Zero => 0x5a5a,
-        PageRef::Of(name, sub) => name.0.wrapping_add(mix(u64::from(sub) + 1)),
+        PageRef::Of(name, sub) => name.0.wrapping_add(spread(u64::from(sub) + 1)),
     }
 }
 
@@ -178,7 +184,7 @@ pub fn vma(mm: MmId, start: u32, end: u32, flags: VmaFlags) -> u64 {
         | u64::from(flags.nohugepage) << 5
         | object << 8;
     let key = term(15, u64::from(mm.0), bits) | 1;
-    key.wrapping_mul(mix(u64::from(end)).wrapping_sub(mix(u64::from(start))))
+    key.wrapping_mul(term(15, 0, u64::from(end)).wrapping_sub(term(15, 0, u64::from(start))))
 }
 
 /// The mm exists.

@@ -133,26 +133,6 @@ fn fmt_prints_bytes_as_text_and_leaves_the_file_alone() {
     assert_code(&run(&dir, &["fmt", "--bytes", "--check", "noise"]), 2);
 }
 
-#[cfg(unix)]
-#[test]
-fn the_request_to_terminate_ends_a_hunt_as_ctrl_c_does() {
-    let dir = directory("terminate");
-    let child = Command::new(env!("CARGO_BIN_EXE_mm-lockstep"))
-        .current_dir(&dir)
-        .args(["hunt", "--for", "60s", "--threads", "1"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    // Long enough for the handler to be there.
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    let kill = Command::new("kill").arg(child.id().to_string()).status().expect("it runs");
-    assert!(kill.success());
-    let output = child.wait_with_output().expect("it ends");
-    assert_code(&output, 130);
-    assert!(out(&output).ends_with("interrupted: both sides agreed so far\n"), "{}", out(&output));
-}
-
 /// Runs a line as a user would type it.
 fn shell(dir: &Path, line: &str) -> Output {
     let binary = Path::new(env!("CARGO_BIN_EXE_mm-lockstep"));
