@@ -256,9 +256,9 @@ impl Aim<'_> {
         let some = record.off() % used.len.max(1);
         let pages = match record.len() & 7 {
             _ if kind.is_single() => Pages { len: 1, ..used },
-            0..4 => used,
-            4 | 5 => whole,
-            6 => Pages { off: used.off + some, len: 1 },
+            0 | 1 => used,
+            2 => whole,
+            3..7 => Pages { off: used.off + some, len: 1 },
             _ => Pages { off: used.off + some, len: used.len - some },
         };
         Some(self.at(kind, slot, pages))

@@ -13,7 +13,7 @@ use crate::shape::{Place, Shape};
 use crate::validate::{FIRST_TASK, MAX_AREA_PAGES, TASKS};
 
 /// Lengths of areas from most bytes: around one or two tables of 4 or 8 entries.
-const LENS: [u16; 16] = [4, 4, 4, 8, 8, 8, 5, 6, 6, 7, 8, 4, 3, 2, 1, 8];
+const LENS: [u16; 16] = [4, 4, 4, 8, 4, 8, 5, 4, 6, 7, 4, 4, 3, 2, 1, 8];
 
 /// What an operation is and is about, apart from the operation so that it can stay in registers.
 #[derive(Clone, Copy)]

@@ -95,7 +95,10 @@ impl<'a> Record<'a> {
         let more = (self.len() & 0x0FFF) % rest;
         let to_end = u16::from(self.len() >= 0xC000);
         let len = 1 + more + (rest - 1 - more) * to_end;
-        let len = if kind.is_single() && self.len() >= 0x1000 { 1 } else { len };
+        // Half of the others are one page; mremap has another use for that bit.
+        let short = kind.is_single() && self.len() >= 0x1000
+            || kind != Kind::Mremap && self.len() & 0x1000 != 0 && to_end == 0;
+        let len = if short { 1 } else { len };
         Range { area, off, len }
     }
 
