@@ -105,23 +105,10 @@ impl World {
     /// Every operation that creates and consumes neither handle nor lock.
     async fn op(&self, cx: &Cx, call: Call<'_>, data: &mut Vec<u64>) -> Ret {
         let layout = call.layout;
-        let dead = |mm: MmId| !self.mm(mm).alive.get();
+        if call.step.op.mm().is_some_and(|mm| !self.mm(mm).alive.get()) {
+            return Ret::Void;
+        }
         match call.step.op {
-            Op::Mmap { mm, .. }
-            | Op::Munmap { mm, .. }
-            | Op::Mprotect { mm, .. }
-            | Op::Mremap { mm, .. }
-            | Op::Madvise { mm, .. }
-            | Op::Read { mm, .. }
-            | Op::Write { mm, .. }
-            | Op::Fork { mm, .. }
-            | Op::Exit { mm }
-            | Op::SplitFolio { mm, .. }
-            | Op::Migrate { mm, .. }
-                if dead(mm) =>
-            {
-                Ret::Void
-            }
             Op::Mmap { mm, area, backing, prot, .. } => {
                 if self.has(Defect::Canary) {
                     self.mm_set_has_pinned(mm);
