@@ -14,6 +14,7 @@ mod names;
 mod ops;
 pub mod render;
 mod run;
+mod signature;
 mod stats;
 mod subject;
 mod teardown;
@@ -26,6 +27,7 @@ pub use names::Names;
 pub use ops::program_hash;
 
 pub use run::{Lockstep, Moment, Options};
+pub use signature::Signature;
 pub use stats::{KindCount, Stats};
 pub use subject::Subject;
 pub use verdict::{Class, Divergence, Drift, Verdict, When};
