@@ -11,6 +11,7 @@ mod fork;
 mod frame;
 mod gup;
 mod gup_fast;
+mod handle;
 mod huge_memory;
 mod khugepaged;
 mod madvise;

@@ -93,8 +93,8 @@ impl World {
     /// The name of the next folio with this birth in this step.
     pub(crate) fn name_of(&self, cx: &Cx, birth: Birth) -> Name {
         let mut births = self.births.borrow_mut();
-        let nth = births.iter().filter(|&&b| b == birth).count() as u32;
-        births.push(birth);
+        let nth = births.iter().filter(|&&b| b == (cx.number, birth)).count() as u32;
+        births.push((cx.number, birth));
         Name::new(cx.number, birth, nth)
     }
 

@@ -22,9 +22,9 @@ impl World {
             mms: self.live_mms().map(|mm| (mm, self.mm_view(self.mm(mm)))).collect(),
             handles: (0..=u8::MAX)
                 .map(HandleId)
-                .zip(&self.handles)
-                .filter(|(_, handle)| !handle.pages.is_empty())
-                .map(|(id, h)| (id, h.pages.iter().map(|&pfn| self.page_ref(pfn)).collect()))
+                .zip(self.handles.borrow().iter())
+                .filter(|(_, pages)| !pages.is_empty())
+                .map(|(id, pages)| (id, pages.iter().map(|&pfn| self.page_ref(pfn)).collect()))
                 .collect(),
             locks: self.held_locks().map(|(id, pfn)| (id, name(pfn))).collect(),
             cache: self.cache.borrow().iter().map(|&(o, i, pfn)| ((o, i), name(pfn))).collect(),

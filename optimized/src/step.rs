@@ -4,8 +4,8 @@ use std::pin::pin;
 
 use machine::Task;
 use program::{
-    Call, Errno, Foll, Form, MmId, Model, Op, Outcome, Place, Ret, Shape, Snapshot, Span, Step,
-    digest, written,
+    Call, Entry, Errno, Foll, Form, HandleId, LockId, MmId, Model, Op, Outcome, Place, Ret, Shape,
+    Snapshot, Span, Step, written,
 };
 
 use crate::defects::Defect;
@@ -20,66 +20,7 @@ impl Model for World {
 
     fn step(&mut self, call: Call<'_>, out: &mut Outcome) {
         let cx = self.context(call.number, call.step);
-        out.ret = match call.step.op {
-            Op::Gup { mm, range, handle, entry, foll, write } => {
-                let mut got = std::mem::take(self.handle_mut(handle));
-                let span = call.layout.span(range);
-                let flags = GupFlags { write, foll: Some(foll) };
-                let gup =
-                    self.alone(pin!(self.op_gup(&cx, mm, span, entry, flags, &mut got.pages)));
-                if !got.pages.is_empty() {
-                    got.foll = Some(foll);
-                    self.handle_terms(handle, &got.pages, true);
-                }
-                *self.handle_mut(handle) = got;
-                gup
-            }
-            Op::Put { handle } => {
-                let mut pages = std::mem::take(&mut self.unpinned);
-                self.take_handle(handle, &mut pages);
-                let ret =
-                    self.alone(pin!(self.op_unpin(&cx, &pages, Foll::Get, Form::Pages, false)));
-                self.unpinned = pages;
-                self.unpinned.clear();
-                ret
-            }
-            Op::Unpin { handle, also, form, dirty, hole } => {
-                let mut pages = std::mem::take(&mut self.unpinned);
-                self.take_handle(handle, &mut pages);
-                if let Some(also) = also {
-                    pages.extend(hole.then_some(None));
-                    self.take_handle(also, &mut pages);
-                }
-                let ret = self.alone(pin!(self.op_unpin(&cx, &pages, Foll::Pin, form, dirty)));
-                self.unpinned = pages;
-                self.unpinned.clear();
-                ret
-            }
-            Op::Peek { handle } => {
-                let pages = self.handles.get(usize::from(handle.0)).map(|held| &held.pages[..]);
-                let pages = pages.unwrap_or_default();
-                out.data.extend(pages.iter().map(|&pfn| self.frames.data(pfn)));
-                if pages.is_empty() { Ret::Void } else { Ret::Ok(pages.len() as u32) }
-            }
-            Op::LockPage { mm, range, lock, task } => {
-                let vpn = call.layout.span(range).start;
-                let task = Task(task.0);
-                let (ret, locked) = self.alone(pin!(self.op_lock_page(mm, vpn, task)));
-                if let Some(pfn) = locked {
-                    *self.lock_mut(lock) = Some((pfn, task));
-                    self.frames.add(digest::lock(lock, self.frames.name(pfn)));
-                }
-                ret
-            }
-            Op::UnlockPage { lock } => match self.lock_mut(lock).take() {
-                None => Ret::Void,
-                Some((pfn, task)) => {
-                    self.frames.sub(digest::lock(lock, self.frames.name(pfn)));
-                    self.alone(pin!(self.op_unlock_page(pfn, task)))
-                }
-            },
-            _ => self.alone(pin!(self.op(&cx, call, &mut out.data))),
-        };
+        out.ret = self.alone(pin!(self.perform(&cx, call, &mut out.data)));
     }
 
     fn digest(&self) -> u64 {
@@ -102,8 +43,8 @@ impl Model for World {
 
 /// One async function an operation that needs more than a call.
 impl World {
-    /// Every operation that creates and consumes neither handle nor lock.
-    async fn op(&self, cx: &Cx, call: Call<'_>, data: &mut Vec<u64>) -> Ret {
+    /// Any operation, on a machine that others may use at the same time.
+    pub(crate) async fn perform(&self, cx: &Cx, call: Call<'_>, data: &mut Vec<u64>) -> Ret {
         let layout = call.layout;
         if call.step.op.mm().is_some_and(|mm| !self.mm(mm).alive.get()) {
             return Ret::Void;
@@ -151,7 +92,24 @@ impl World {
                 ret(self.migrate_at(cx, mm, layout.span(range).start, mode).await)
             }
             Op::Offline { place } => ret(self.offline_pages(cx, place).await),
-            _ => Ret::Void,
+            Op::Gup { mm, range, handle, entry, foll, write } => {
+                let flags = GupFlags { write, foll: Some(foll) };
+                self.op_gup(cx, mm, layout.span(range), entry, flags, handle).await
+            }
+            Op::Put { handle } => {
+                let pages = self.take_handles(handle, None, false);
+                self.op_unpin(cx, pages, Foll::Get, Form::Pages, false).await
+            }
+            Op::Unpin { handle, also, form, dirty, hole } => {
+                let pages = self.take_handles(handle, also, hole);
+                self.op_unpin(cx, pages, Foll::Pin, form, dirty).await
+            }
+            Op::Peek { handle } => self.op_peek(handle, data).await,
+            Op::LockPage { mm, range, lock, task } => {
+                self.op_lock_page(mm, layout.span(range).start, lock, Task(task.0)).await
+            }
+            Op::UnlockPage { lock } => self.op_unlock_page(lock).await,
+            Op::Nop => Ret::Void,
         }
     }
 
@@ -180,40 +138,42 @@ impl World {
         cx: &Cx,
         mm: MmId,
         span: Span,
-        entry: program::Entry,
+        entry: Entry,
         flags: GupFlags,
-        pages: &mut Vec<Pfn>,
+        handle: HandleId,
     ) -> Ret {
-        if !self.mm(mm).alive.get() {
-            return Ret::Void;
-        }
+        let mut pages = self.handle_buffer(handle);
         if flags.foll == Some(Foll::Pin) {
             self.mm_set_has_pinned(mm);
         }
         let got = match entry {
-            program::Entry::Slow => self.get_user_pages(cx, mm, span, flags, pages).await,
-            _ => self.gup_fast_fallback(cx, mm, span, flags, entry, pages).await,
+            Entry::Slow => self.get_user_pages(cx, mm, span, flags, &mut pages).await,
+            _ => self.gup_fast_fallback(cx, mm, span, flags, entry, &mut pages).await,
         };
+        self.handle_keep(handle, pages);
         got.map_or_else(Ret::Err, Ret::Ok)
     }
 
     async fn op_unpin(
         &self,
         cx: &Cx,
-        pages: &[Option<Pfn>],
+        pages: Vec<Option<Pfn>>,
         foll: Foll,
         form: Form,
         dirty: bool,
     ) -> Ret {
         let count = pages.iter().flatten().count() as u32;
-        if count == 0 {
-            return Ret::Void;
+        match form {
+            _ if count == 0 => {}
+            Form::Pages => self.unpin_user_pages(cx, &pages, foll, dirty).await,
+            Form::Range => self.unpin_runs(cx, &pages, dirty).await,
         }
-        if form == Form::Pages {
-            self.unpin_user_pages(cx, pages, foll, dirty).await;
-            return Ret::Ok(count);
-        }
-        // The caller coalesces as one that builds a bvec does: by pfn alone.
+        self.unpinned.set(pages);
+        if count == 0 { Ret::Void } else { Ret::Ok(count) }
+    }
+
+    /// The caller coalesces as one that builds a bvec does: by pfn alone.
+    async fn unpin_runs(&self, cx: &Cx, pages: &[Option<Pfn>], dirty: bool) {
         let mut at = 0;
         while at < pages.len() {
             let Some(first) = pages[at] else {
@@ -229,24 +189,30 @@ impl World {
             self.unpin_user_page_range(cx, first, run as u32, dirty).await;
             at += run;
         }
-        Ret::Ok(count)
     }
 
-    async fn op_lock_page(&self, mm: MmId, vpn: u32, task: Task) -> (Ret, Option<Pfn>) {
-        if !self.mm(mm).alive.get() {
-            return (Ret::Void, None);
+    async fn op_peek(&self, handle: HandleId, data: &mut Vec<u64>) -> Ret {
+        let mut count = 0;
+        while let Some(pfn) = self.handle_page(handle, count) {
+            self.machine.point().await;
+            data.push(self.frames.data(pfn));
+            count += 1;
         }
-        let Some(head) = self.folio_walk(mm, vpn) else {
-            return (Ret::Err(Errno::ENOENT), None);
-        };
+        if count == 0 { Ret::Void } else { Ret::Ok(count as u32) }
+    }
+
+    async fn op_lock_page(&self, mm: MmId, vpn: u32, lock: LockId, task: Task) -> Ret {
+        let Some(head) = self.folio_walk(mm, vpn) else { return Ret::Err(Errno::ENOENT) };
         self.folio_get(head);
         self.frames.lock(head).lock(&self.machine, task, "PG_locked").await;
         self.frames.lock_changed(head, task, true);
-        self.machine.released(); // held by the program from here on, not by the operation
-        (Ret::Ok(0), Some(head))
+        self.frames.lock(head).keep(&self.machine);
+        self.lock_keep(lock, head, task);
+        Ret::Ok(0)
     }
 
-    async fn op_unlock_page(&self, head: Pfn, task: Task) -> Ret {
+    async fn op_unlock_page(&self, lock: LockId) -> Ret {
+        let Some((head, task)) = self.lock_take(lock) else { return Ret::Void };
         self.machine.acquired();
         self.folio_unlock_as(task, head);
         self.folio_put(head);

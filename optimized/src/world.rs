@@ -5,9 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 
 use machine::{Machine, RwSem, SeqCount, SpinLock, Task, run_alone};
-use program::{
-    Birth, Fail, Foll, HandleId, LockId, MmId, Model, ObjectId, Place, Shape, Step, TaskId, digest,
-};
+use program::{Birth, Fail, LockId, MmId, Model, ObjectId, Place, Shape, Step, TaskId, digest};
 
 use crate::coverage::Path;
 use crate::defects::{Defect, Defects};
@@ -87,13 +85,6 @@ pub(crate) struct Cx {
     pub attempt: Cell<u32>,
 }
 
-/// What a handle holds.
-#[derive(Default)]
-pub(crate) struct Handle {
-    pub pages: Vec<Pfn>,
-    pub foll: Option<Foll>,
-}
-
 /// The near-kernel MM: counters, page tables, locks.
 pub struct World {
     pub(crate) machine: Machine,
@@ -106,13 +97,15 @@ pub struct World {
     pub(crate) batches: Vec<RefCell<Vec<Pfn>>>,
     pub(crate) lru_disabled: Cell<bool>,
     pub(crate) zero_refs: Cell<i64>,
-    pub(crate) births: RefCell<Vec<Birth>>,
+    /// Births of the steps that run, each with its step.
+    pub(crate) births: RefCell<Vec<(usize, Birth)>>,
     mms: Vec<Mm>,
     mms_used: Cell<usize>,
-    pub(crate) handles: Vec<Handle>,
+    /// By `HandleId`: the pages it holds; none, if it does not exist.
+    pub(crate) handles: RefCell<Vec<Vec<Pfn>>>,
     /// Reused by every unpin.
-    pub(crate) unpinned: Vec<Option<Pfn>>,
-    pub(crate) locks: Vec<Option<(Pfn, Task)>>,
+    pub(crate) unpinned: Cell<Vec<Option<Pfn>>>,
+    pub(crate) locks: RefCell<Vec<Option<(Pfn, Task)>>>,
     defects: Defects,
     conduct: Cell<Option<Conduct>>,
     hits: Vec<Cell<u64>>,
@@ -142,9 +135,9 @@ impl World {
             births: RefCell::default(),
             mms: (0..MMS).map(|_| Mm::default()).collect(),
             mms_used: Cell::new(0),
-            handles: Vec::new(),
-            unpinned: Vec::new(),
-            locks: Vec::new(),
+            handles: RefCell::default(),
+            unpinned: Cell::default(),
+            locks: RefCell::default(),
             defects: Defects::NONE,
             conduct: Cell::new(None),
             hits: Path::ALL.iter().map(|_| Cell::new(0)).collect(),
@@ -303,53 +296,15 @@ impl World {
             mm.write_protect_seq = SeqCount::default();
         }
         self.mms_used.set(0);
-        for handle in &mut self.handles {
-            handle.pages.clear();
-            handle.foll = None;
-        }
-        self.locks.clear();
+        self.handles.get_mut().iter_mut().for_each(Vec::clear);
+        self.locks.get_mut().clear();
         self.mm_alive(MmId(0));
-    }
-
-    /// The slot of a handle.
-    pub(crate) fn handle_mut(&mut self, handle: HandleId) -> &mut Handle {
-        let at = usize::from(handle.0);
-        if self.handles.len() <= at {
-            self.handles.resize_with(at + 1, Handle::default);
-        }
-        &mut self.handles[at]
-    }
-
-    /// Empties a handle into `pages`, as the caller of unpin hands them over.
-    pub(crate) fn take_handle(&mut self, handle: HandleId, pages: &mut Vec<Option<Pfn>>) {
-        let held = std::mem::take(self.handle_mut(handle));
-        self.handle_terms(handle, &held.pages, false);
-        pages.extend(held.pages.iter().copied().map(Some));
-        let slot = self.handle_mut(handle);
-        slot.pages = held.pages;
-        slot.pages.clear();
-    }
-
-    /// The slot of a lock.
-    pub(crate) fn lock_mut(&mut self, lock: LockId) -> &mut Option<(Pfn, Task)> {
-        let at = usize::from(lock.0);
-        if self.locks.len() <= at {
-            self.locks.resize(at + 1, None);
-        }
-        &mut self.locks[at]
-    }
-
-    pub(crate) fn handle_terms(&self, handle: HandleId, pages: &[Pfn], add: bool) {
-        for (index, &pfn) in (0..).zip(pages) {
-            let term = digest::handle(handle, index, self.page_ref(pfn));
-            if add { self.frames.add(term) } else { self.frames.sub(term) }
-        }
     }
 
     /// Locks that the program holds.
     pub(crate) fn held_locks(&self) -> impl Iterator<Item = (LockId, Pfn)> + '_ {
         (0..=u8::MAX)
-            .zip(&self.locks)
+            .zip(self.locks.borrow().clone())
             .filter_map(|(id, held)| held.map(|(pfn, _)| (LockId(id), pfn)))
     }
 }
