@@ -36,6 +36,6 @@ pub use machine::{Machine, Task};
 pub use point::Point;
 pub use rng::Rng;
 pub use sched::{
-    Exhaustive, Pct, Pos, RandomWalk, ReadsFrom, Replay, RoundRobin, Slice, Slices, Strategy, View,
-    slices_of,
+    Exhaustive, Pct, Pos, RandomWalk, ReadsFrom, Replay, RoundRobin, Slice, Slices, Strategy,
+    Traces, View, slices_of,
 };

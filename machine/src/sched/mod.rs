@@ -8,6 +8,7 @@ mod reads_from;
 mod replay;
 mod round_robin;
 mod slices;
+mod traces;
 
 use crate::event::Event;
 
@@ -19,6 +20,7 @@ pub use reads_from::ReadsFrom;
 pub use replay::Replay;
 pub use round_robin::RoundRobin;
 pub use slices::{Slice, Slices, slices_of};
+pub use traces::Traces;
 
 /// What a strategy sees of the machine.
 #[derive(Clone, Copy, Debug)]
