@@ -127,9 +127,10 @@ impl<F: FnMut(&Program) -> bool> Search<F> {
 
     fn simplify_shape(&mut self) {
         let plain = Shape { cpus: 1, ..Shape::default() };
-        let simplify: [fn(&mut Shape, &Shape); 7] = [
+        let simplify: [fn(&mut Shape, &Shape); 8] = [
             |shape, plain| shape.clone_from(plain),
             |shape, plain| shape.cpus = plain.cpus,
+            |shape, plain| shape.faults = plain.faults,
             |shape, plain| shape.thp = plain.thp,
             |shape, plain| shape.batch = plain.batch,
             |shape, plain| shape.pages = plain.pages,

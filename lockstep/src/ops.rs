@@ -15,6 +15,7 @@ pub fn program_hash(program: &Program) -> u64 {
     shape.pages.iter().for_each(|&pages| hasher.write_u32(pages));
     hasher.write_u8(shape.batch);
     hasher.write_u8(shape.thp as u8);
+    hasher.write_u8(shape.faults as u8);
     for phase in &program.phases {
         hasher.write_usize(phase.steps.len());
         phase.steps.iter().for_each(|step| step.hash(&mut hasher));

@@ -20,6 +20,32 @@ macro_rules! paths {
 }
 
 paths! {
+    /// handle_speculative_fault did it (SPECULATIVE_PGFAULT).
+    Speculative = "spf",
+    /// A writer was or came inside the VMA (spf_vma_changed).
+    SpfVmaChanged = "spf-vma-changed",
+    /// No anon_vma yet (spf_vma_noanon).
+    SpfNoAnon = "spf-vma-noanon",
+    /// A VMA that is never faulted in speculatively (spf_vma_notsup).
+    SpfNotSup = "spf-vma-notsup",
+    /// The VMA forbids the access (spf_vma_access).
+    SpfAccess = "spf-vma-access",
+    /// The page table went away (spf_pmd_changed).
+    SpfPmdChanged = "spf-pmd-changed",
+    /// No page table.
+    SpfNoTable = "spf-no-table",
+    /// An entry that is neither present nor none.
+    SpfSpecial = "spf-special-entry",
+    /// Too many tries for the page table's lock.
+    SpfLocked = "spf-ptl-locked",
+    /// A fault was handled under the VMA's lock (VMA_LOCK_SUCCESS).
+    VmaLockFault = "vma-lock",
+    /// The VMA's lock was not to be had (VMA_LOCK_ABORT).
+    VmaLockAbort = "vma-lock-abort",
+    /// The VMA was detached meanwhile (VMA_LOCK_MISS).
+    VmaLockMiss = "vma-lock-miss",
+    /// A fault under the VMA's lock was made again (VMA_LOCK_RETRY).
+    VmaLockRetry = "vma-lock-retry",
     /// do_anonymous_page, read.
     AnonZeroPage = "anon-zero-page",
     /// do_anonymous_page, write.

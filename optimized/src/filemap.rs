@@ -4,8 +4,7 @@ use program::{Birth, FILE_PAGES, ObjectId, Site, digest, on_disk};
 
 use crate::coverage::Path;
 use crate::frame::{Mapping, Pfn};
-use crate::memory::Fault;
-use crate::vma::Vma;
+use crate::memory::{Fault, Vmf};
 use crate::world::{Cx, World};
 
 impl World {
@@ -16,16 +15,18 @@ impl World {
     }
 
     /// `filemap_fault`, `shmem_fault`: the folio for a page of the VMA, locked and referenced.
-    pub(crate) async fn filemap_fault(&self, cx: &Cx, vma: &Vma, vpn: u32) -> Result<Pfn, Fault> {
-        let Some(object) = vma.flags.object else { return Err(Fault::Sigbus) };
-        let index = vma.pgoff_of(vpn);
+    pub(crate) async fn filemap_fault(&self, cx: &Cx, vmf: &Vmf) -> Result<Pfn, Fault> {
+        let Some(object) = vmf.vma.flags.object else { return Err(Fault::Sigbus) };
+        let index = vmf.vma.pgoff_of(vmf.vpn);
         if matches!(object, ObjectId::File(_)) && index >= FILE_PAGES {
             self.hit(Path::BeyondEof);
             return Err(Fault::Sigbus);
         }
         if let Some(pfn) = self.cached(object, index) {
             self.folio_get(pfn);
-            self.folio_lock(cx, pfn).await;
+            if !self.folio_trylock(cx, pfn) {
+                self.lock_folio_maybe_drop_mmap(cx, vmf, pfn).await?;
+            }
             return Ok(pfn);
         }
         // The allocation reference is the fault's; the cache takes its own.
@@ -40,6 +41,21 @@ impl World {
         self.folio_get(pfn);
         self.folio_add_lru(cx, pfn);
         Ok(pfn)
+    }
+
+    /// `lock_folio_maybe_drop_mmap`: a fault that may be made again does not sleep with its lock.
+    async fn lock_folio_maybe_drop_mmap(&self, cx: &Cx, vmf: &Vmf, pfn: Pfn) -> Result<(), Fault> {
+        let retry = vmf.allow_retry();
+        if retry {
+            self.release_fault_lock(vmf);
+        }
+        self.folio_lock(cx, pfn).await;
+        if !retry {
+            return Ok(());
+        }
+        self.folio_unlock(cx, pfn);
+        self.folio_put(pfn);
+        Err(Fault::Retry)
     }
 
     fn cache_insert(&self, object: ObjectId, index: u32, pfn: Pfn) {

@@ -22,12 +22,15 @@ impl World {
         let vmas = self.mm(parent).vmas.borrow().clone();
         let mut result = Ok(());
         for vma in vmas.into_iter().filter(|vma| !vma.flags.dontfork) {
+            self.vma_start_write(cx, parent, vma.id).await;
             // anon_vma_fork
             let anon_vma = vma.anon_vma.map(|of| self.anon_vma_alloc(Some(of)));
-            self.vma_link(child, Vma { anon_vma, ..vma });
+            self.vma_link(cx, child, Vma { anon_vma, ..vma }).await;
             // vma_needs_copy
             if anon_vma.is_some() {
+                self.vm_write_begin(vma.id).await;
                 result = self.copy_page_range(cx, parent, child, &vma).await;
+                self.vm_write_end(vma.id).await;
             }
             if result.is_err() {
                 break;

@@ -6,7 +6,7 @@ use crate::coverage::Path;
 use crate::defects::Defect;
 use crate::folio::Foll;
 use crate::frame::{Pfn, ZERO_PFN};
-use crate::memory::{Access, Vmf};
+use crate::memory::{Access, FaultLock, Vmf};
 use crate::pgtable::{Bits, Pmd, Pte};
 use crate::vma::Vma;
 use crate::world::{Cx, World};
@@ -144,7 +144,8 @@ impl World {
             (false, false) => Access::Read,
         };
         self.hit(if unshare { Path::GupUnshare } else { Path::GupFault });
-        let vmf = Vmf { mm, vma, vpn, access };
+        let lock = FaultLock::Mmap { retry: false };
+        let vmf = Vmf { mm, vma, vpn, access, lock };
         self.handle_mm_fault(cx, vmf).await.map_err(|fault| fault.errno())
     }
 

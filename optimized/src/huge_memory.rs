@@ -35,7 +35,7 @@ impl World {
         cx: &Cx,
         vmf: Vmf,
     ) -> Result<bool, Fault> {
-        self.anon_vma_prepare(vmf.mm, vmf.vpn);
+        self.vmf_anon_prepare(&vmf).await?;
         let Some(pfn) = self.folio_alloc(cx, Site::Huge, self.hpage_order(), true) else {
             self.hit(Path::ThpFallback);
             return Ok(false);

@@ -127,6 +127,8 @@ impl World {
             return Scan::AllocFail;
         };
         self.hit(Path::Collapse);
+        self.vma_start_write(cx, mm, vma.id).await;
+        self.vm_write_begin(vma.id).await;
         // pmdp_collapse_flush: nobody walks the table any more.
         self.ptl_lock(cx, mm).await;
         self.set_pmd(mm, pmd, Pmd::None);
@@ -136,6 +138,7 @@ impl World {
         self.ptl_lock(cx, mm).await;
         self.map_new_huge(cx, mm, vma, pmd, new, table);
         self.ptl_unlock(cx, mm);
+        self.vm_write_end(vma.id).await;
         Scan::Succeed
     }
 

@@ -5,6 +5,7 @@
 
 mod coverage;
 pub mod defects;
+mod fault;
 mod filemap;
 mod folio;
 mod fork;
@@ -24,9 +25,12 @@ mod page_alloc;
 mod pgtable;
 mod rmap;
 mod snapshot;
+mod speculative;
 mod step;
 mod swap_lru;
 mod vma;
+mod vma_lock;
+mod vma_table;
 mod world;
 
 pub use coverage::Path;

@@ -56,7 +56,7 @@ impl World {
                 Advice::DontNeed => {
                     // zap_page_range_single
                     self.lru_add_drain(cx.cpu);
-                    self.unmap_page_range(cx, mm, piece).await;
+                    self.unmap_vma(cx, mm, &vma, piece).await;
                 }
                 _ => self.madvise_vma_flags(cx, mm, &vma, piece, advice).await,
             }
@@ -75,7 +75,8 @@ impl World {
             _ => old,
         };
         if flags != old {
-            self.vma_modify(cx, mm, piece, flags).await;
+            let id = self.vma_modify(cx, mm, vma, piece, flags).await;
+            self.vm_write_end(id).await;
         }
     }
 

@@ -6,15 +6,18 @@ use crate::coverage::Path;
 use crate::defects::Defect;
 use crate::frame::{Mapping, Pfn, ZERO_PFN};
 use crate::pgtable::{Bits, Pmd, Pte, Table};
+use crate::speculative::Speculation;
 use crate::vma::Vma;
 use crate::world::{Cx, World};
 
-/// VM_FAULT_* that end a fault without success.
+/// VM_FAULT_* that end a fault without success, or not yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
     Oom,
     Sigbus,
     Sigsegv,
+    /// VM_FAULT_RETRY: what kept the VMA was released; to be done again.
+    Retry,
 }
 
 impl Fault {
@@ -23,7 +26,7 @@ impl Fault {
         match self {
             Fault::Oom => Errno::ENOMEM,
             Fault::Sigbus => Errno::SIGBUS,
-            Fault::Sigsegv => Errno::SIGSEGV,
+            Fault::Sigsegv | Fault::Retry => Errno::SIGSEGV,
         }
     }
 
@@ -31,7 +34,7 @@ impl Fault {
     pub fn errno(self) -> Errno {
         match self {
             Fault::Oom => Errno::ENOMEM,
-            Fault::Sigbus | Fault::Sigsegv => Errno::EFAULT,
+            Fault::Sigbus | Fault::Sigsegv | Fault::Retry => Errno::EFAULT,
         }
     }
 }
@@ -44,6 +47,24 @@ pub(crate) enum Access {
     Unshare,
 }
 
+impl Access {
+    /// Whether the VMA allows it (`access_error`).
+    pub fn allowed(self, vma: &Vma) -> bool {
+        if self == Access::Write { vma.writable() } else { vma.readable() }
+    }
+}
+
+/// What keeps the VMA for the time of a fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FaultLock {
+    /// mmap_lock. `retry`: it may be released to sleep (FAULT_FLAG_ALLOW_RETRY).
+    Mmap { retry: bool },
+    /// The VMA's lock (FAULT_FLAG_VMA_LOCK).
+    Vma,
+    /// Nothing (FAULT_FLAG_SPECULATIVE).
+    None(Speculation),
+}
+
 /// `struct vm_fault`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Vmf {
@@ -51,11 +72,17 @@ pub(crate) struct Vmf {
     pub vma: Vma,
     pub vpn: u32,
     pub access: Access,
+    pub lock: FaultLock,
 }
 
 impl Vmf {
     pub fn write(&self) -> bool {
         self.access == Access::Write
+    }
+
+    /// FAULT_FLAG_ALLOW_RETRY: it may release what keeps its VMA and be made again.
+    pub fn allow_retry(&self) -> bool {
+        matches!(self.lock, FaultLock::Vma | FaultLock::Mmap { retry: true })
     }
 }
 
@@ -71,55 +98,6 @@ pub(crate) fn mkwrite(vma: &Vma, bits: Bits) -> Bits {
 }
 
 impl World {
-    /// A user access to one page (`do_user_addr_fault` and the retried instruction): returns the
-    /// frame once the entry permits it.
-    pub(crate) async fn user_access(
-        &self,
-        cx: &Cx,
-        mm: MmId,
-        vpn: u32,
-        write: bool,
-    ) -> Result<Pfn, Fault> {
-        loop {
-            if let Some(pfn) = self.mmu_translate(mm, vpn, write) {
-                return Ok(pfn);
-            }
-            self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
-            let result = self.do_user_addr_fault(cx, mm, vpn, write).await;
-            self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
-            result?;
-        }
-    }
-
-    /// What the hardware walk allows.
-    fn mmu_translate(&self, mm: MmId, vpn: u32, write: bool) -> Option<Pfn> {
-        let permits = |bits: Bits| bits.read && (bits.write || !write);
-        match self.pmd(mm, self.pmd_number(vpn)) {
-            Pmd::Huge { pfn, bits, .. } if permits(bits) => Some(Pfn(pfn.0 + self.pte_index(vpn))),
-            Pmd::Table(table) => match self.pte(table, vpn) {
-                Pte::Present { pfn, bits } if permits(bits) => Some(pfn),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    async fn do_user_addr_fault(
-        &self,
-        cx: &Cx,
-        mm: MmId,
-        vpn: u32,
-        write: bool,
-    ) -> Result<(), Fault> {
-        let vma = self.vma_lookup(mm, vpn).ok_or(Fault::Sigsegv)?;
-        let allowed = if write { vma.writable() } else { vma.readable() };
-        if !allowed {
-            return Err(Fault::Sigsegv);
-        }
-        let access = if write { Access::Write } else { Access::Read };
-        self.handle_mm_fault(cx, Vmf { mm, vma, vpn, access }).await
-    }
-
     /// `handle_mm_fault`, `__handle_mm_fault`.
     pub(crate) async fn handle_mm_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
         let pmd = self.pmd_number(vmf.vpn);
@@ -146,10 +124,19 @@ impl World {
         self.handle_pte_fault(cx, vmf).await
     }
 
-    async fn handle_pte_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
-        match self.lookup_pte(vmf.mm, vmf.vpn) {
+    /// `handle_pte_fault`. A speculative fault does not look at the tables again.
+    pub(crate) async fn handle_pte_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+        let pte = match vmf.lock {
+            FaultLock::None(seen) => seen.pte,
+            _ => self.lookup_pte(vmf.mm, vmf.vpn),
+        };
+        match pte {
             Pte::None if vmf.vma.anonymous() => self.do_anonymous_page(cx, vmf).await,
             Pte::None => self.do_fault(cx, vmf).await,
+            Pte::Migration { .. } if matches!(vmf.lock, FaultLock::None(_)) => {
+                self.hit(Path::SpfSpecial);
+                Err(Fault::Retry)
+            }
             Pte::Migration { pfn, .. } => {
                 self.migration_entry_wait(pfn).await;
                 Ok(())
@@ -167,6 +154,34 @@ impl World {
     pub(crate) async fn migration_entry_wait(&self, pfn: Pfn) {
         let head = self.frames.head(pfn);
         self.frames.lock(head).wait(&self.machine, "PG_locked").await;
+    }
+
+    /// `pte_offset_map_lock`, `pte_lockptr`: the lock of the page's table.
+    pub(crate) async fn pte_map_lock(&self, cx: &Cx, vmf: &Vmf) -> Result<(), Fault> {
+        if let FaultLock::None(seen) = &vmf.lock {
+            return self.spf_map_lock(cx, vmf, seen).await;
+        }
+        self.ptl_lock(cx, vmf.mm).await;
+        Ok(())
+    }
+
+    /// `vmf_anon_prepare`.
+    pub(crate) async fn vmf_anon_prepare(&self, vmf: &Vmf) -> Result<(), Fault> {
+        if vmf.vma.anon_vma.is_some() {
+            return Ok(());
+        }
+        // It looks at the neighbours.
+        let mmap_lock = &self.mm(vmf.mm).mmap_lock;
+        let vma_lock = vmf.lock == FaultLock::Vma;
+        if vma_lock && !mmap_lock.try_read(&self.machine, "mmap_lock").await {
+            self.vma_end_read(vmf.vma.id);
+            return Err(Fault::Retry);
+        }
+        self.anon_vma_prepare(vmf.mm, vmf.vpn);
+        if vma_lock {
+            mmap_lock.read_unlock(&self.machine, "mmap_lock");
+        }
+        Ok(())
     }
 
     /// `pte_alloc`: the table below the PMD, made if there is none.
@@ -188,22 +203,41 @@ impl World {
     /// `do_anonymous_page`.
     async fn do_anonymous_page(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
         let Vmf { mm, vma, vpn, .. } = vmf;
-        let table = self.pte_alloc(cx, mm, vpn).await?;
+        let table = self.fault_table(cx, &vmf).await?;
         if !vmf.write() {
             self.hit(Path::AnonZeroPage);
-            self.ptl_lock(cx, mm).await;
-            let bits = page_prot(&vma);
-            self.set_pte(mm, table, vpn, Pte::Present { pfn: ZERO_PFN, bits });
+            self.pte_map_lock(cx, &vmf).await?;
+            if self.pte(table, vpn) == Pte::None {
+                let bits = page_prot(&vma);
+                self.set_pte(mm, table, vpn, Pte::Present { pfn: ZERO_PFN, bits });
+            }
             self.ptl_unlock(cx, mm);
             return Ok(());
         }
         self.hit(Path::AnonPage);
-        self.anon_vma_prepare(mm, vpn);
+        self.vmf_anon_prepare(&vmf).await?;
         let pfn = self.folio_alloc(cx, Site::Page, 0, true).ok_or(Fault::Oom)?;
-        self.ptl_lock(cx, mm).await;
-        self.map_new_anon(cx, mm, table, vpn, pfn, mkwrite(&vma, page_prot(&vma)));
+        if let Err(retry) = self.pte_map_lock(cx, &vmf).await {
+            self.folio_put(pfn);
+            return Err(retry);
+        }
+        let empty = self.pte(table, vpn) == Pte::None;
+        if empty {
+            self.map_new_anon(cx, mm, table, vpn, pfn, mkwrite(&vma, page_prot(&vma)));
+        }
         self.ptl_unlock(cx, mm);
+        if !empty {
+            self.folio_put(pfn);
+        }
         Ok(())
+    }
+
+    /// The table that the fault will set an entry in; a speculative one never makes it.
+    async fn fault_table(&self, cx: &Cx, vmf: &Vmf) -> Result<Table, Fault> {
+        match vmf.lock {
+            FaultLock::None(seen) => seen.table().ok_or(Fault::Retry),
+            _ => self.pte_alloc(cx, vmf.mm, vmf.vpn).await,
+        }
     }
 
     /// `folio_add_new_anon_rmap` + `folio_add_lru_vma` + `set_pte_at`: publishes a new order-0
@@ -256,7 +290,7 @@ impl World {
             }
             prealloc = Some(self.table_alloc());
         }
-        match self.filemap_fault(cx, &vmf.vma, vmf.vpn).await {
+        match self.filemap_fault(cx, vmf).await {
             Ok(folio) => Ok((prealloc, folio)),
             Err(fault) => {
                 prealloc.into_iter().for_each(|table| self.table_free(table));
@@ -311,7 +345,7 @@ impl World {
     /// `do_cow_fault`: the new page is allocated before the cache page is read.
     async fn do_cow_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
         self.hit(Path::FileCow);
-        self.anon_vma_prepare(vmf.mm, vmf.vpn);
+        self.vmf_anon_prepare(&vmf).await?;
         let new = self.folio_alloc(cx, Site::Page, 0, true).ok_or(Fault::Oom)?;
         let (prealloc, old) = match self.fault_folio(cx, &vmf).await {
             Ok(found) => found,
@@ -341,7 +375,11 @@ impl World {
             return self.wp_page_copy(cx, vmf, pfn, bits).await;
         }
         let head = self.frames.head(pfn);
-        self.ptl_lock(cx, vmf.mm).await;
+        self.pte_map_lock(cx, &vmf).await?;
+        if self.lookup_pte(vmf.mm, vmf.vpn) != (Pte::Present { pfn, bits }) {
+            self.ptl_unlock(cx, vmf.mm);
+            return Ok(());
+        }
         if self.frames.anon(head)
             && (self.frames.exclusive(pfn) || self.wp_can_reuse_anon_folio(cx, &vmf, head))
         {
@@ -353,13 +391,13 @@ impl World {
             self.ptl_unlock(cx, vmf.mm);
             return Ok(());
         }
+        self.folio_get(head);
         self.ptl_unlock(cx, vmf.mm);
         self.hit(match (unshare, self.frames.large(head)) {
             (true, _) => Path::UnshareCopy,
             (false, false) => Path::WpCopy,
             (false, true) => Path::WpCopyLarge,
         });
-        self.folio_get(head);
         self.wp_page_copy(cx, vmf, pfn, bits).await
     }
 
@@ -409,17 +447,27 @@ impl World {
     /// `wp_page_copy`. For anything but the zero page the caller got a reference on the old folio.
     async fn wp_page_copy(&self, cx: &Cx, vmf: Vmf, old: Pfn, bits: Bits) -> Result<(), Fault> {
         let Vmf { mm, vma, vpn, .. } = vmf;
-        self.anon_vma_prepare(mm, vpn);
-        let Some(new) = self.folio_alloc(cx, Site::Page, 0, true) else {
-            if old != ZERO_PFN {
-                self.folio_put(self.frames.head(old));
+        let new = match self.wp_page_prepare(cx, &vmf).await {
+            Ok(new) => new,
+            Err(fault) => {
+                self.put_old(old);
+                return Err(fault);
             }
-            return Err(Fault::Oom);
         };
         if !self.has(Defect::CowForgetsCopy) {
             self.frames.set_data(new, self.frames.data(old));
         }
-        self.ptl_lock(cx, mm).await;
+        if let Err(retry) = self.pte_map_lock(cx, &vmf).await {
+            self.folio_put(new);
+            self.put_old(old);
+            return Err(retry);
+        }
+        if self.lookup_pte(mm, vpn) != (Pte::Present { pfn: old, bits }) {
+            self.ptl_unlock(cx, mm);
+            self.folio_put(new);
+            self.put_old(old);
+            return Ok(());
+        }
         let bits = match vmf.access {
             Access::Unshare => bits.wrprotect(),
             _ => mkwrite(&vma, bits),
@@ -433,12 +481,21 @@ impl World {
             self.folio_remove_rmap_pte(old);
         }
         self.ptl_unlock(cx, mm);
-        if old != ZERO_PFN {
-            let head = self.frames.head(old);
-            self.folio_put(head); // the mapping's
-            self.folio_put(head); // do_wp_page's
-        }
+        self.put_old(old); // the mapping's
+        self.put_old(old); // do_wp_page's
         Ok(())
+    }
+
+    /// What `wp_page_copy` needs before it copies: the new page.
+    async fn wp_page_prepare(&self, cx: &Cx, vmf: &Vmf) -> Result<Pfn, Fault> {
+        self.vmf_anon_prepare(vmf).await?;
+        self.folio_alloc(cx, Site::Page, 0, true).ok_or(Fault::Oom)
+    }
+
+    fn put_old(&self, old: Pfn) {
+        if old != ZERO_PFN {
+            self.folio_put(self.frames.head(old));
+        }
     }
 
     /// `set_pte_at` at the faulting address.

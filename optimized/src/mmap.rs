@@ -7,6 +7,7 @@ use crate::defects::Defect;
 use crate::frame::ZERO_PFN;
 use crate::pgtable::{Pmd, Pte, Table};
 use crate::vma::Vma;
+use crate::vma_table::VmaId;
 use crate::world::{Cx, World};
 
 impl World {
@@ -34,7 +35,8 @@ impl World {
             VmaFlags { prot, shared, dontfork: false, hugepage: false, nohugepage: false, object };
         let Span { start, end } = span;
         self.mmap_write_lock(cx, mm).await;
-        self.vma_link(mm, Vma { start, end, flags, pgoff, anon_vma: None });
+        let id = VmaId::default();
+        self.vma_link(cx, mm, Vma { id, start, end, flags, pgoff, anon_vma: None }).await;
         self.mmap_write_unlock(cx, mm);
     }
 
@@ -53,11 +55,18 @@ impl World {
         }
         self.split_vma(cx, mm, span.start).await;
         self.split_vma(cx, mm, span.end).await;
+        // vms_gather_munmap_vmas
+        let mut vpn = span.start;
+        while let Some(vma) = self.find_vma(mm, vpn).filter(|vma| vma.start < span.end) {
+            self.vma_start_write(cx, mm, vma.id).await;
+            self.vma_mark_detached(vma.id);
+            vpn = vma.end;
+        }
         // vms_clear_ptes
         self.lru_add_drain(cx.cpu);
         while let Some(vma) = self.find_vma(mm, span.start).filter(|vma| vma.start < span.end) {
-            self.unmap_page_range(cx, mm, vma.span()).await;
-            self.vma_unlink(mm, vma.start);
+            self.unmap_vma(cx, mm, &vma, vma.span()).await;
+            self.vma_unlink(mm, vma.id);
         }
         self.free_pgtables(mm, span);
     }
@@ -85,8 +94,15 @@ impl World {
         }
     }
 
+    /// `unmap_single_vma`: zaps a part of a VMA.
+    pub(crate) async fn unmap_vma(&self, cx: &Cx, mm: MmId, vma: &Vma, piece: Span) {
+        self.vm_write_begin(vma.id).await;
+        self.unmap_page_range(cx, mm, piece).await;
+        self.vm_write_end(vma.id).await;
+    }
+
     /// `unmap_page_range` with its mmu_gather: zaps every entry of the range.
-    pub(crate) async fn unmap_page_range(&self, cx: &Cx, mm: MmId, span: Span) {
+    async fn unmap_page_range(&self, cx: &Cx, mm: MmId, span: Span) {
         let mut vpn = span.start;
         while vpn < span.end {
             let pmd = self.pmd_number(vpn);
@@ -151,8 +167,10 @@ impl World {
         }
         let mut vmas = self.mm(mm).vmas.take();
         for vma in vmas.drain(..) {
-            self.unmap_page_range(cx, mm, vma.span()).await;
+            self.vma_mark_detached(vma.id);
+            self.unmap_vma(cx, mm, &vma, vma.span()).await;
             self.frames.sub(digest::vma(mm, vma.start, vma.end, vma.flags));
+            self.put_vma(vma.id);
         }
         self.mm(mm).vmas.replace(vmas);
         self.free_all_pgtables(mm);

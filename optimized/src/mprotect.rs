@@ -36,9 +36,10 @@ impl World {
             return;
         }
         let flags = VmaFlags { prot, ..vma.flags };
-        self.vma_modify(cx, mm, piece, flags).await;
+        let id = self.vma_modify(cx, mm, vma, piece, flags).await;
         let changed = Vma { flags, ..*vma };
         self.change_protection(cx, mm, &changed, piece).await;
+        self.vm_write_end(id).await;
     }
 
     async fn change_protection(&self, cx: &Cx, mm: MmId, vma: &Vma, span: Span) {

@@ -38,17 +38,23 @@ impl World {
         // copy_vma: a faulted anonymous VMA keeps its linear index, so that rmap finds its pages.
         let fresh = vma.anonymous() && vma.anon_vma.is_none();
         let pgoff = if fresh { new.start } else { vma.pgoff_of(old.start) };
-        self.vma_link(mm, Vma { start: new.start, end: new.end, pgoff, ..*vma });
+        self.vma_start_write(cx, mm, vma.id).await;
+        let copy = Vma { start: new.start, end: new.end, pgoff, ..*vma };
+        let copy = self.vma_link(cx, mm, copy).await;
+        // Nobody may fault in the new place before the entries are there.
+        self.vm_write_begin(copy).await;
+        self.vm_write_begin(vma.id).await;
         let moved = self.move_page_tables(cx, mm, old, new.start, true).await;
-        if moved < old.end - old.start {
+        let whole = moved == old.end - old.start;
+        if !whole {
             self.hit(Path::MoveUndone);
             let back = Span { start: new.start, end: new.start + moved };
             self.move_page_tables(cx, mm, back, old.start, false).await;
-            self.do_vmi_munmap(cx, mm, new).await;
-            return Err(Errno::ENOMEM);
         }
-        self.do_vmi_munmap(cx, mm, old).await;
-        Ok(())
+        self.vm_write_end(vma.id).await;
+        self.vm_write_end(copy).await;
+        self.do_vmi_munmap(cx, mm, if whole { old } else { new }).await;
+        if whole { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
     /// `move_page_tables`: returns how many pages' worth of entries moved before a table was

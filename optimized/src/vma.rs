@@ -2,11 +2,13 @@
 
 use program::{MmId, Prot, Span, VmaFlags, digest};
 
+use crate::vma_table::VmaId;
 use crate::world::{Cx, World};
 
 /// `struct vm_area_struct`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Vma {
+    pub id: VmaId,
     pub start: u32,
     pub end: u32,
     pub flags: VmaFlags,
@@ -69,70 +71,123 @@ impl World {
         self.mm(mm).vmas.borrow().iter().find(|vma| vma.end > vpn).copied()
     }
 
-    /// Inserts a VMA where nothing is.
-    pub(crate) fn vma_link(&self, mm: MmId, vma: Vma) {
+    /// `vma_link`: a new VMA where nothing is.
+    pub(crate) async fn vma_link(&self, cx: &Cx, mm: MmId, vma: Vma) -> VmaId {
+        let id = self.vma_alloc();
+        self.vma_start_write(cx, mm, id).await;
         let mut vmas = self.mm(mm).vmas.borrow_mut();
         let at = vmas.partition_point(|other| other.start < vma.start);
-        vmas.insert(at, vma);
+        vmas.insert(at, Vma { id, ..vma });
         self.frames.add(digest::vma(mm, vma.start, vma.end, vma.flags));
+        id
     }
 
-    /// Removes the VMA that starts here.
-    pub(crate) fn vma_unlink(&self, mm: MmId, start: u32) -> Option<Vma> {
+    /// Removes a VMA that is detached and whose pages are unmapped: `rmap_walk` still had to find
+    /// it (`remove_vma`).
+    pub(crate) fn vma_unlink(&self, mm: MmId, id: VmaId) {
         let mut vmas = self.mm(mm).vmas.borrow_mut();
-        let at = vmas.iter().position(|vma| vma.start == start)?;
+        let Some(at) = vmas.iter().position(|vma| vma.id == id) else { return };
         let vma = vmas.remove(at);
         self.frames.sub(digest::vma(mm, vma.start, vma.end, vma.flags));
-        Some(vma)
+        self.put_vma(id);
     }
 
-    /// `__split_vma` at `vpn` if a VMA spans it; a huge PMD there is split
-    /// (`vma_adjust_trans_huge`).
+    /// `split_vma` at `vpn`, if a VMA spans it.
     pub(crate) async fn split_vma(&self, cx: &Cx, mm: MmId, vpn: u32) {
-        let Some(vma) = self.vma_lookup(mm, vpn).filter(|vma| vma.start < vpn) else { return };
+        if let Some(vma) = self.vma_lookup(mm, vpn).filter(|vma| vma.start < vpn) {
+            self.__split_vma(cx, mm, &vma, vpn).await;
+        }
+    }
+
+    /// `__split_vma`: the part from `vpn` on becomes a VMA of its own; a huge PMD there is split
+    /// (`vma_adjust_trans_huge`).
+    async fn __split_vma(&self, cx: &Cx, mm: MmId, vma: &Vma, vpn: u32) -> VmaId {
+        self.vma_start_write(cx, mm, vma.id).await;
+        self.vm_write_begin(vma.id).await;
+        let id = self.vma_alloc();
+        self.vma_start_write(cx, mm, id).await;
         if self.pte_index(vpn) != 0 {
             self.split_huge_pmd(cx, mm, self.pmd_number(vpn)).await;
         }
+        self.vma_cut(mm, vma.id, id, vpn);
+        self.vm_write_end(vma.id).await;
+        id
+    }
+
+    /// The upper part of a VMA becomes one of its own.
+    fn vma_cut(&self, mm: MmId, id: VmaId, upper: VmaId, vpn: u32) {
         let mut vmas = self.mm(mm).vmas.borrow_mut();
-        let Some(at) = vmas.iter().position(|other| other.start == vma.start) else { return };
+        let Some(at) = vmas.iter().position(|vma| vma.id == id) else { return };
+        let vma = vmas[at];
         vmas[at].end = vpn;
         // The digest does not see the cut: its VMA terms telescope.
-        vmas.insert(at + 1, Vma { start: vpn, pgoff: vma.pgoff_of(vpn), ..vma });
+        vmas.insert(at + 1, Vma { id: upper, start: vpn, pgoff: vma.pgoff_of(vpn), ..vma });
     }
 
-    /// `vma_modify_flags` over `span`, which lies in the VMA given: cuts it out, gives it the new
-    /// flags and merges it with its neighbours.
-    pub(crate) async fn vma_modify(&self, cx: &Cx, mm: MmId, span: Span, flags: VmaFlags) {
-        self.split_vma(cx, mm, span.start).await;
+    /// `vma_modify_flags` over `span`, which lies in `vma`: cuts it out, gives it the new flags and
+    /// merges it with its neighbours. What it is then part of is left inside
+    /// [`World::vm_write_begin`].
+    pub(crate) async fn vma_modify(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        vma: &Vma,
+        span: Span,
+        flags: VmaFlags,
+    ) -> VmaId {
+        let mut id = vma.id;
+        if vma.start < span.start {
+            id = self.__split_vma(cx, mm, vma, span.start).await;
+        }
         self.split_vma(cx, mm, span.end).await;
+        self.vma_start_write(cx, mm, id).await;
+        self.vm_write_begin(id).await;
+        self.vma_set_flags(mm, id, flags);
+        // With the previous one first, as vma_merge_existing_range prefers when it cannot do both.
+        id = self.vma_merge(cx, mm, span.start, id).await;
+        self.vma_merge(cx, mm, span.end, id).await
+    }
+
+    fn vma_set_flags(&self, mm: MmId, id: VmaId, flags: VmaFlags) {
+        let mut vmas = self.mm(mm).vmas.borrow_mut();
+        let Some(vma) = vmas.iter_mut().find(|vma| vma.id == id) else { return };
+        self.frames.sub(digest::vma(mm, vma.start, vma.end, vma.flags));
+        vma.flags = flags;
+        self.frames.add(digest::vma(mm, vma.start, vma.end, vma.flags));
+    }
+
+    /// `vma_merge` across the boundary at `vpn`, if the VMAs on both sides allow it; `inside` is the
+    /// one of them that is being written. Returns that, or what it was merged with.
+    async fn vma_merge(&self, cx: &Cx, mm: MmId, vpn: u32, inside: VmaId) -> VmaId {
+        let Some((prev, next)) = self.vma_mergeable(mm, vpn) else { return inside };
+        let other = if prev == inside { next } else { prev };
+        self.vma_start_write(cx, mm, other).await;
+        self.vm_write_begin(other).await;
         {
             let mut vmas = self.mm(mm).vmas.borrow_mut();
-            let Some(vma) = vmas.iter_mut().find(|vma| vma.start == span.start) else { return };
-            self.frames.sub(digest::vma(mm, vma.start, vma.end, vma.flags));
-            vma.flags = flags;
-            self.frames.add(digest::vma(mm, vma.start, vma.end, vma.flags));
+            let Some(at) = vmas.iter().position(|vma| vma.id == next) else { return inside };
+            let gone = vmas.remove(at);
+            vmas[at - 1].end = gone.end;
+            vmas[at - 1].anon_vma = vmas[at - 1].anon_vma.or(gone.anon_vma);
         }
-        // With the previous one first, as vma_merge_existing_range prefers when it cannot do both.
-        self.vma_merge(mm, span.start);
-        self.vma_merge(mm, span.end);
+        self.vma_mark_detached(next);
+        self.vm_write_end(next).await;
+        self.put_vma(next);
+        prev
     }
 
-    /// `vma_merge` across the boundary at `vpn`, if the VMAs on both sides allow it.
-    fn vma_merge(&self, mm: MmId, vpn: u32) {
-        let mut vmas = self.mm(mm).vmas.borrow_mut();
-        let Some(at) = vmas.iter().position(|vma| vma.start == vpn) else { return };
-        let Some(prev) = at.checked_sub(1).map(|at| vmas[at]) else { return };
-        let next = vmas[at];
+    /// The VMAs below and above `vpn`, if they can be one (`can_vma_merge_after`).
+    fn vma_mergeable(&self, mm: MmId, vpn: u32) -> Option<(VmaId, VmaId)> {
+        let vmas = self.mm(mm).vmas.borrow();
+        let at = vmas.iter().position(|vma| vma.start == vpn)?;
+        let (prev, next) = (vmas[at.checked_sub(1)?], vmas[at]);
         let anon_vmas =
             prev.anon_vma.is_none() || next.anon_vma.is_none() || prev.anon_vma == next.anon_vma;
-        if prev.continues(&next) && prev.flags == next.flags && anon_vmas {
-            vmas[at - 1].end = next.end;
-            vmas[at - 1].anon_vma = prev.anon_vma.or(next.anon_vma);
-            vmas.remove(at);
-        }
+        let alike = prev.continues(&next) && prev.flags == next.flags && anon_vmas;
+        alike.then_some((prev.id, next.id))
     }
 
-    /// `vmf_anon_prepare` / `__anon_vma_prepare`: the VMA at `vpn` gets an anon_vma, that of a
+    /// `__anon_vma_prepare`: the VMA at `vpn` gets an anon_vma, that of a
     /// neighbour if it could have been merged with it but for its protection.
     pub(crate) fn anon_vma_prepare(&self, mm: MmId, vpn: u32) {
         let mut vmas = self.mm(mm).vmas.borrow_mut();

@@ -13,6 +13,7 @@ use crate::frame::{Frames, Pfn};
 use crate::page_alloc::Zones;
 use crate::pgtable::{Pmd, Tables};
 use crate::vma::Vma;
+use crate::vma_table::VmaTable;
 
 /// Most address spaces in one program.
 const MMS: usize = 256;
@@ -28,6 +29,10 @@ pub enum Conduct {
     FreePinned,
     /// A reference was taken on a free folio.
     UseAfterFree,
+    /// A VMA was used after the last reference to it was dropped.
+    VmaUseAfterFree,
+    /// A VMA that was unmapped keeps a reference that nobody drops.
+    VmaLeak,
     /// This counter would have gone below zero.
     Underflow(&'static str),
     /// A rule of the machine.
@@ -42,6 +47,8 @@ impl Conduct {
             Conduct::FreeMapped => "free-of-mapped-folio",
             Conduct::FreePinned => "free-of-pinned-folio",
             Conduct::UseAfterFree => "use-after-free",
+            Conduct::VmaUseAfterFree => "vma-use-after-free",
+            Conduct::VmaLeak => "vma-leak",
             Conduct::Underflow(_) => "counter-underflow",
             Conduct::Machine(conduct) => conduct.class(),
         }
@@ -55,6 +62,8 @@ impl fmt::Display for Conduct {
             Conduct::FreeMapped => f.write_str("folio freed while mapped"),
             Conduct::FreePinned => f.write_str("folio freed while pinned"),
             Conduct::UseAfterFree => f.write_str("reference taken on a free folio"),
+            Conduct::VmaUseAfterFree => f.write_str("VMA used after it was freed"),
+            Conduct::VmaLeak => f.write_str("unmapped VMA still referenced"),
             Conduct::Underflow(counter) => write!(f, "{counter} below zero"),
             Conduct::Machine(conduct) => conduct.fmt(f),
         }
@@ -69,6 +78,7 @@ pub(crate) struct Mm {
     pub vmas: RefCell<Vec<Vma>>,
     pub pmds: RefCell<Vec<Pmd>>,
     pub mmap_lock: RwSem,
+    pub mm_lock_seq: Cell<u32>,
     /// One for all tables, as without SPLIT_PTLOCK_CPUS.
     pub page_table_lock: SpinLock,
     pub write_protect_seq: SeqCount,
@@ -92,6 +102,7 @@ pub struct World {
     pub(crate) frames: Frames,
     pub(crate) zones: Zones,
     pub(crate) tables: Tables,
+    pub(crate) vma_table: VmaTable,
     pub(crate) anon_vmas: RefCell<Vec<Option<u32>>>,
     pub(crate) cache: RefCell<Vec<(ObjectId, u32, Pfn)>>,
     pub(crate) batches: Vec<RefCell<Vec<Pfn>>>,
@@ -127,6 +138,7 @@ impl World {
             frames: Frames::new(),
             zones: Zones::default(),
             tables: Tables::default(),
+            vma_table: VmaTable::default(),
             anon_vmas: RefCell::default(),
             cache: RefCell::default(),
             batches: (0..8).map(|_| RefCell::default()).collect(),
@@ -227,6 +239,7 @@ impl World {
     }
 
     pub(crate) fn mmap_write_unlock(&self, cx: &Cx, mm: MmId) {
+        self.vma_end_write_all(mm);
         self.mm(mm).mmap_lock.write_unlock(&self.machine, cx.task, "mmap_lock");
     }
 
@@ -268,6 +281,7 @@ impl World {
         match run_alone(operation) {
             Some(value) => {
                 self.machine.end();
+                self.check_vma_leaks();
                 value
             }
             None => {
@@ -281,6 +295,7 @@ impl World {
     pub(crate) fn reset_all(&mut self, shape: &Shape) {
         self.reset_memory(shape);
         self.tables.reset();
+        self.vma_table.reset();
         self.anon_vmas.get_mut().clear();
         self.cache.get_mut().clear();
         self.batches.iter_mut().for_each(|batch| batch.get_mut().clear());

@@ -39,6 +39,6 @@ pub use outcome::{Errno, Outcome, Ret};
 pub use program::{Layout, Phase, Program, Span};
 pub use rng::SplitMix64;
 pub use schedule::{Schedule, Slice};
-pub use shape::{Place, Preempt, Shape, Thp};
+pub use shape::{Faults, Place, Preempt, Shape, Thp};
 pub use snapshot::{EntryView, FolioView, MmView, ObjectId, PageRef, Snapshot, VmaFlags, VmaView};
 pub use validate::{Fault, Invalid};

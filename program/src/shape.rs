@@ -42,6 +42,28 @@ pub enum Thp {
     Never,
 }
 
+/// What a page fault of a user access tries before it takes mmap_lock. The resulting state is the
+/// same with each; concurrent phases notice the difference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Faults {
+    /// Nothing: every fault is handled under mmap_lock.
+    #[default]
+    Classic,
+    /// The VMA's own lock (kernel: CONFIG_PER_VMA_LOCK, since 6.4).
+    VmaLock,
+    /// No lock: speculative page faults v12. Tries for the page table's lock until it has it.
+    Speculative,
+    /// Likewise, but takes mmap_lock after a few tries for the page table's lock.
+    SpeculativeBounded,
+}
+
+impl Faults {
+    /// Whether speculative page faults are on.
+    pub fn speculative(self) -> bool {
+        matches!(self, Faults::Speculative | Faults::SpeculativeBounded)
+    }
+}
+
 /// The machine's shape.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shape {
@@ -57,6 +79,8 @@ pub struct Shape {
     pub batch: u8,
     /// THP policy.
     pub thp: Thp,
+    /// Front-end of page faults.
+    pub faults: Faults,
 }
 
 impl Default for Shape {
@@ -68,6 +92,7 @@ impl Default for Shape {
             pages: [512, 256, 256],
             batch: 3,
             thp: Thp::Always,
+            faults: Faults::Classic,
         }
     }
 }

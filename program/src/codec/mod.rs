@@ -8,7 +8,7 @@
 //!  3     CPUs, concurrent        2     mm            (unpin: second handle)
 //!  4     entries a table         3     area or handle or lock
 //!  5     batch                   4..6  offset        (little-endian; mmap: shift)
-//!  6     THP, preemption         6..8  length
+//!  6     THP, preemption, faults 6..8  length
 //!  7     pages of each place     8     flags
 //!  8..16 swarm mask              9     place
 //!                               10     fail site

@@ -1,6 +1,6 @@
 //! Machine shapes in header bytes: small machines from most values, every machine from some.
 
-use crate::shape::{Preempt, Shape, Thp};
+use crate::shape::{Faults, Preempt, Shape, Thp};
 
 /// Most pages that a place may have.
 pub const MAX_PLACE_PAGES: u32 = 1 << 16;
@@ -21,6 +21,8 @@ const EXPLICIT_PAGES: u8 = 0xFF;
 
 const THP: [Thp; 3] = [Thp::Always, Thp::Madvise, Thp::Never];
 const PREEMPT: [Preempt; 3] = [Preempt::None, Preempt::Voluntary, Preempt::Full];
+const FAULTS: [Faults; 4] =
+    [Faults::Classic, Faults::VmaLock, Faults::Speculative, Faults::SpeculativeBounded];
 
 /// Decodes bytes 3..8 of a header. Says whether the program is concurrent and whether page counts
 /// follow.
@@ -42,8 +44,10 @@ pub(super) fn decode(bytes: [u8; 5], shape: &mut Shape) -> (bool, bool) {
         3 => Thp::Madvise,
         _ => Thp::Always,
     };
-    shape.preempt = PREEMPT[usize::from(policy >> 4) % 3];
-    let explicit = pages == EXPLICIT_PAGES && policy >> 4 >= 12;
+    let front = usize::from(policy >> 4);
+    shape.preempt = PREEMPT[front % 3];
+    shape.faults = FAULTS[front / 3 % 4];
+    let explicit = pages == EXPLICIT_PAGES;
     shape.pages = match pages {
         exact @ 0..8 => PAGES[usize::from(exact)],
         other if other % 4 == 3 => PAGES[usize::from(other >> 4) % 8],
@@ -65,8 +69,7 @@ pub(super) fn encode(shape: &Shape, concurrent: bool) -> ([u8; 5], Option<[u8; 1
     let cpus = (shape.cpus - 1) | if concurrent { 0xC0 } else { 0 };
     let ptes = (shape.ptes.trailing_zeros() - 2) as u8;
     let known = PAGES.iter().position(|pages| *pages == shape.pages);
-    let preempt = shape.preempt as u8 + if known.is_some() { 0 } else { 12 };
-    let policy = shape.thp as u8 | preempt << 4;
+    let policy = shape.thp as u8 | (shape.preempt as u8 + 3 * shape.faults as u8) << 4;
     let header = |pages| [cpus, ptes, shape.batch - 1, policy, pages];
     match known {
         Some(index) => (header(index as u8), None),

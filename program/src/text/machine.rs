@@ -3,10 +3,11 @@
 use crate::text::error::{Mistake, did_you_mean};
 use crate::text::lexer::Token;
 use crate::text::parser::Parser;
-use crate::text::words::{PREEMPTS, THPS};
+use crate::text::words::{FAULTS, PREEMPTS, THPS};
 use crate::validate::{Fault, check_shape};
 
-const KEYS: [&str; 8] = ["cpus", "preempt", "ptes", "normal", "movable", "cma", "batch", "thp"];
+const KEYS: [&str; 9] =
+    ["cpus", "preempt", "ptes", "normal", "movable", "cma", "batch", "thp", "faults"];
 
 impl Parser {
     /// `machine KEY=VALUE…`
@@ -46,6 +47,7 @@ impl Parser {
                     shape.preempt = self.word_of(key, *value, PREEMPTS).unwrap_or_default();
                 }
                 "thp" => shape.thp = self.word_of(key, *value, THPS).unwrap_or_default(),
+                "faults" => shape.faults = self.word_of(key, *value, FAULTS).unwrap_or_default(),
                 _ => {
                     let hint = did_you_mean(key, KEYS)
                         .unwrap_or_else(|| format!("keys are {}", KEYS.join(", ")));

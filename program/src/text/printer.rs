@@ -7,8 +7,8 @@ use crate::op::{Backing, Entry, Fail, Foll, Form, MmId, Mode, Op, Prot, Range, S
 use crate::outcome::Ret;
 use crate::program::Program;
 use crate::schedule::{Schedule, Slice};
-use crate::shape::{Place, Shape};
-use crate::text::words::{ADVICE, ERRNOS, PLACES, PREEMPTS, PROTS, SITES, THPS, word};
+use crate::shape::{Faults, Place, Shape};
+use crate::text::words::{ADVICE, ERRNOS, FAULTS, PLACES, PREEMPTS, PROTS, SITES, THPS, word};
 
 /// Schedules are broken into lines of at most so many columns.
 const COLUMNS: usize = 100;
@@ -56,7 +56,11 @@ impl Display for Shape {
         let [normal, movable, cma] = self.pages;
         write!(f, "machine cpus={} preempt={}", self.cpus, word(PREEMPTS, self.preempt))?;
         write!(f, " ptes={} normal={normal} movable={movable} cma={cma}", self.ptes)?;
-        write!(f, " batch={} thp={}", self.batch, word(THPS, self.thp))
+        write!(f, " batch={} thp={}", self.batch, word(THPS, self.thp))?;
+        match self.faults {
+            Faults::Classic => Ok(()),
+            faults => write!(f, " faults={}", word(FAULTS, faults)),
+        }
     }
 }
 

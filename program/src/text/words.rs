@@ -2,7 +2,7 @@
 
 use crate::op::{Advice, Prot, Site};
 use crate::outcome::Errno;
-use crate::shape::{Place, Preempt, Thp};
+use crate::shape::{Faults, Place, Preempt, Thp};
 
 /// Values and their words, in the order in which a hint lists them.
 pub type Words<T> = [(&'static str, T)];
@@ -32,6 +32,13 @@ pub const PREEMPTS: &Words<Preempt> =
 
 pub const THPS: &Words<Thp> =
     &[("always", Thp::Always), ("madvise", Thp::Madvise), ("never", Thp::Never)];
+
+pub const FAULTS: &Words<Faults> = &[
+    ("classic", Faults::Classic),
+    ("vma", Faults::VmaLock),
+    ("spf", Faults::Speculative),
+    ("spf_bounded", Faults::SpeculativeBounded),
+];
 
 pub const ADVICE: &Words<Advice> = &[
     ("dontneed", Advice::DontNeed),

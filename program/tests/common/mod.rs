@@ -4,9 +4,9 @@
 use program::arena::Arena;
 use program::validate::check_step;
 use program::{
-    Advice, AreaId, Backing, Entry, Errno, Expect, Fail, Field, Foll, Form, HandleId, LockId, MmId,
-    Mode, Op, Phase, Place, Preempt, Program, Prot, Range, Ret, Schedule, Shape, Site, Slice,
-    SplitMix64, Step, Target, TaskId, Thp, on_disk, written,
+    Advice, AreaId, Backing, Entry, Errno, Expect, Fail, Faults, Field, Foll, Form, HandleId,
+    LockId, MmId, Mode, Op, Phase, Place, Preempt, Program, Prot, Range, Ret, Schedule, Shape,
+    Site, Slice, SplitMix64, Step, Target, TaskId, Thp, on_disk, written,
 };
 use proptest::prelude::*;
 
@@ -88,6 +88,12 @@ impl Rng {
             pages,
             batch: 1 + self.below(31) as u8,
             thp: self.of(&[Thp::Always, Thp::Madvise, Thp::Never]),
+            faults: self.of(&[
+                Faults::Classic,
+                Faults::VmaLock,
+                Faults::Speculative,
+                Faults::SpeculativeBounded,
+            ]),
         }
     }
 

@@ -1,0 +1,97 @@
+//! The user's side of page faults: the access, the front-end, the retry (kernel:
+//! `arch/x86/mm/fault.c`).
+
+use program::{Faults, MmId};
+
+use crate::frame::Pfn;
+use crate::memory::{Access, Fault, FaultLock, Vmf};
+use crate::pgtable::{Bits, Pmd, Pte};
+use crate::world::{Cx, World};
+
+impl World {
+    /// A user access to one page: returns the frame once the entry permits it.
+    pub(crate) async fn user_access(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        vpn: u32,
+        write: bool,
+    ) -> Result<Pfn, Fault> {
+        let access = if write { Access::Write } else { Access::Read };
+        loop {
+            if let Some(pfn) = self.mmu_translate(mm, vpn, write) {
+                return Ok(pfn);
+            }
+            match self.do_user_addr_fault(cx, mm, vpn, access).await {
+                Ok(()) | Err(Fault::Retry) => self.machine.lap(&(mm.0, vpn, write)),
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// What the hardware walk allows.
+    fn mmu_translate(&self, mm: MmId, vpn: u32, write: bool) -> Option<Pfn> {
+        let permits = |bits: Bits| bits.read && (bits.write || !write);
+        match self.pmd(mm, self.pmd_number(vpn)) {
+            Pmd::Huge { pfn, bits, .. } if permits(bits) => Some(Pfn(pfn.0 + self.pte_index(vpn))),
+            Pmd::Table(table) => match self.pte(table, vpn) {
+                Pte::Present { pfn, bits } if permits(bits) => Some(pfn),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// `do_user_addr_fault`: the machine's front-end, and where it gives up the classic path.
+    async fn do_user_addr_fault(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        vpn: u32,
+        access: Access,
+    ) -> Result<(), Fault> {
+        let attempts = cx.attempt.get();
+        let result = match self.shape.faults {
+            Faults::Classic => Err(Fault::Retry),
+            Faults::VmaLock => self.do_vma_lock_fault(cx, mm, vpn, access).await,
+            _ => self.handle_speculative_fault(cx, mm, vpn, access).await,
+        };
+        if result != Err(Fault::Retry) {
+            return result;
+        }
+        // What is done again is no new attempt (docs/architecture.md).
+        cx.attempt.set(attempts);
+        self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+        let result = self.do_classic_fault(cx, mm, vpn, access).await;
+        if result != Err(Fault::Retry) {
+            self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+        }
+        result
+    }
+
+    /// Under mmap_lock.
+    async fn do_classic_fault(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        vpn: u32,
+        access: Access,
+    ) -> Result<(), Fault> {
+        let vma = self.vma_lookup(mm, vpn).ok_or(Fault::Sigsegv)?;
+        if !access.allowed(&vma) {
+            return Err(Fault::Sigsegv);
+        }
+        let lock = FaultLock::Mmap { retry: true };
+        self.handle_mm_fault(cx, Vmf { mm, vma, vpn, access, lock }).await
+    }
+
+    /// `release_fault_lock`, before a fault sleeps for long; it then ends in `Retry`.
+    pub(crate) fn release_fault_lock(&self, vmf: &Vmf) {
+        match vmf.lock {
+            FaultLock::Vma => self.vma_end_read(vmf.vma.id),
+            FaultLock::Mmap { .. } | FaultLock::None(_) => {
+                self.mm(vmf.mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+            }
+        }
+    }
+}

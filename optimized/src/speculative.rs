@@ -1,0 +1,195 @@
+//! Speculative page faults v12: anonymous memory without mmap_lock (kernel: never merged; mm/memory.c
+//! of the series).
+//!
+//! The VMA is held by a reference and watched by its sequence. Page tables are looked at with
+//! interrupts off, which keeps those who free them waiting. Before an entry is set the page table's
+//! lock is taken by trying, for its holder may be waiting for this very CPU, and sequence and PMD
+//! are looked at again, before and under the lock. Whatever is not as it should be ends in
+//! `Fault::Retry`: the classic path then does it.
+//!
+//! Left out: that v12 speculates only where an mm has several users.
+
+use program::{Faults, MmId};
+
+use crate::coverage::Path;
+use crate::memory::{Access, Fault, FaultLock, Vmf};
+use crate::pgtable::{Pmd, Pte, Table};
+use crate::vma::Vma;
+use crate::vma_table::VmaId;
+use crate::world::{Cx, World};
+
+/// Tries for the page table's lock, if they are bounded.
+const MAX_TRY: u32 = 4;
+
+/// What a speculative fault saw with interrupts off, to be found unchanged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Speculation {
+    /// `vmf->sequence`.
+    sequence: u32,
+    /// `vmf->orig_pmd`.
+    pmd: Pmd,
+    /// `vmf->orig_pte`.
+    pub pte: Pte,
+}
+
+impl Speculation {
+    /// The table that was seen.
+    pub fn table(&self) -> Option<Table> {
+        match self.pmd {
+            Pmd::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+}
+
+impl World {
+    /// `handle_speculative_fault`. `Retry`: to be handled under mmap_lock; anything else is final.
+    pub(crate) async fn handle_speculative_fault(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        vpn: u32,
+        access: Access,
+    ) -> Result<(), Fault> {
+        let vma = self.find_vma_rcu(mm, vpn).ok_or(Fault::Retry)?;
+        let result = self.speculate(cx, mm, vpn, access, vma.id).await;
+        self.put_vma(vma.id);
+        if result == Ok(()) {
+            self.hit(Path::Speculative);
+        }
+        result
+    }
+
+    /// `find_vma_rcu`: the VMA, with a reference.
+    fn find_vma_rcu(&self, mm: MmId, vpn: u32) -> Option<Vma> {
+        self.machine.rcu_read_lock();
+        let found = self.vma_lookup_rcu(mm, vpn);
+        found.iter().for_each(|vma| self.get_vma(vma.id));
+        self.machine.rcu_read_unlock();
+        found
+    }
+
+    async fn speculate(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        vpn: u32,
+        access: Access,
+        id: VmaId,
+    ) -> Result<(), Fault> {
+        // A writer inside: never wait for it.
+        let sequence = self.vma_shared(id).sequence.begin(&self.machine).await;
+        if sequence & 1 == 1 {
+            return self.bail(Path::SpfVmaChanged);
+        }
+        let Some(vma) = self.vma_fields(mm, id) else { return self.bail(Path::SpfVmaChanged) };
+        self.spf_supported(&vma, vpn)?;
+        if !access.allowed(&vma) {
+            // Only what did not change meanwhile may kill.
+            if self.vma_has_changed(id, sequence).await {
+                return self.bail(Path::SpfVmaChanged);
+            }
+            self.hit(Path::SpfAccess);
+            return Err(Fault::Sigsegv);
+        }
+        let (pmd, pte) = self.spf_walk(mm, vpn).await?;
+        // From here on bounds and flags are known to be of one version.
+        if self.vma_has_changed(id, sequence).await {
+            return self.bail(Path::SpfVmaChanged);
+        }
+        let lock = FaultLock::None(Speculation { sequence, pmd, pte });
+        self.handle_pte_fault(cx, Vmf { mm, vma, vpn, access, lock }).await
+    }
+
+    /// What is left to the classic path whatever else is true.
+    fn spf_supported(&self, vma: &Vma, vpn: u32) -> Result<(), Fault> {
+        if !vma.anonymous() {
+            // vm_ops->fault
+            return self.bail(Path::SpfNotSup);
+        }
+        if vma.anon_vma.is_none() {
+            return self.bail(Path::SpfNoAnon);
+        }
+        if !(vma.start..vma.end).contains(&vpn) {
+            return self.bail(Path::SpfVmaChanged);
+        }
+        Ok(())
+    }
+
+    /// The walk with interrupts off: whatever is seen is not freed before they are on again.
+    async fn spf_walk(&self, mm: MmId, vpn: u32) -> Result<(Pmd, Pte), Fault> {
+        self.machine.local_irq_disable().await;
+        let pmd = self.pmd(mm, self.pmd_number(vpn));
+        let pte = if let Pmd::Table(table) = pmd { Some(self.pte(table, vpn)) } else { None };
+        self.machine.local_irq_enable().await;
+        // A table is made only under mmap_lock: it could come after free_pgtables().
+        let Some(pte) = pte else { return self.bail(Path::SpfNoTable) };
+        Ok((pmd, pte))
+    }
+
+    /// `pte_map_lock`, `pte_spinlock` of a speculative fault: the PTL, if nothing has changed.
+    pub(crate) async fn spf_map_lock(
+        &self,
+        cx: &Cx,
+        vmf: &Vmf,
+        seen: &Speculation,
+    ) -> Result<(), Fault> {
+        let (id, number) = (vmf.vma.id, self.pmd_number(vmf.vpn));
+        let ptl = &self.mm(vmf.mm).page_table_lock;
+        let mut tries = 0;
+        loop {
+            self.machine.local_irq_disable().await;
+            // If this holds, whoever tears tables down from now on must wait for this CPU.
+            let mut failed = None;
+            if self.vma_has_changed(id, seen.sequence).await {
+                failed = Some(Path::SpfVmaChanged);
+            } else if self.pmd(vmf.mm, number) != seen.pmd {
+                failed = Some(Path::SpfPmdChanged);
+            } else if ptl.try_lock(&self.machine, cx.task, "PTL").await {
+                break;
+            }
+            self.machine.local_irq_enable().await;
+            tries += 1;
+            if tries == MAX_TRY && self.shape.faults == Faults::SpeculativeBounded {
+                failed = failed.or(Some(Path::SpfLocked));
+            }
+            if let Some(path) = failed {
+                return self.bail(path);
+            }
+            self.machine.lap(&(vmf.vpn, tries.min(MAX_TRY)));
+        }
+        // A writer may have come and gone before the lock was free.
+        let changed = self.vma_has_changed(id, seen.sequence).await;
+        if changed {
+            ptl.unlock(&self.machine, cx.task, "PTL");
+        }
+        self.machine.local_irq_enable().await;
+        if changed { self.bail(Path::SpfVmaChanged) } else { Ok(()) }
+    }
+
+    /// `vma_has_changed`.
+    async fn vma_has_changed(&self, id: VmaId, sequence: u32) -> bool {
+        let vma = self.vma_shared(id);
+        vma.sequence.retry(&self.machine, sequence).await || !self.vma_is_linked(id)
+    }
+
+    fn bail<T>(&self, why: Path) -> Result<T, Fault> {
+        self.hit(why);
+        Err(Fault::Retry)
+    }
+
+    /// `vm_write_begin`: speculative faults in this VMA that began before this end in `Retry`, as
+    /// do those that begin before [`World::vm_write_end`].
+    pub(crate) async fn vm_write_begin(&self, id: VmaId) {
+        if self.shape.faults.speculative() {
+            self.vma_shared(id).sequence.write(&self.machine).await;
+        }
+    }
+
+    /// `vm_write_end`.
+    pub(crate) async fn vm_write_end(&self, id: VmaId) {
+        if self.shape.faults.speculative() {
+            self.vma_shared(id).sequence.write(&self.machine).await;
+        }
+    }
+}
