@@ -1,0 +1,4 @@
+//! Fuzz target `decode`.
+#![cfg_attr(all(fuzzing, not(feature = "afl")), no_main)]
+
+fuzz::target!(DECODE);

@@ -1,5 +1,0 @@
-//! AFL++ twin of `sequential`.
-
-fn main() {
-    afl::fuzz!(|bytes: &[u8]| fuzz::sequential(bytes));
-}

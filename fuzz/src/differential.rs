@@ -1,0 +1,106 @@
+//! Programs in byte form, run on both sides in lockstep.
+
+use std::cell::RefCell;
+use std::fmt::Write;
+
+use lockstep::domain::Domain;
+use lockstep::{Divergence, Lockstep, Options, Signature, Verdict, minimise, render};
+use optimized::{Defect, Defects};
+use program::{Decoder, Layout, Program};
+
+use crate::alarm::Alarm;
+use crate::cells;
+
+/// The digest after every step sees what snapshots would; engines build with debug assertions.
+const OPTIONS: Options = Options { paranoid: false };
+
+struct Harness {
+    defects: Defects,
+    lockstep: Lockstep,
+    decoder: Decoder,
+    program: Program,
+    domain: Domain,
+}
+
+thread_local! {
+    static HARNESS: RefCell<Harness> = RefCell::new(Harness::new());
+}
+
+/// Decodes a program, runs it and reports its features to the engine.
+pub fn run(bytes: &[u8]) -> Option<Alarm> {
+    HARNESS.with_borrow_mut(|harness| harness.run(bytes))
+}
+
+/// Decodes a program.
+pub fn decode(bytes: &[u8]) -> Option<Alarm> {
+    HARNESS.with_borrow_mut(|harness| harness.decoder.decode(bytes, &mut harness.program));
+    None
+}
+
+impl Harness {
+    fn new() -> Harness {
+        let defects = defects_from_environment();
+        Harness {
+            defects,
+            lockstep: Lockstep::new(defects),
+            decoder: Decoder::default(),
+            program: Program::default(),
+            domain: Domain::default(),
+        }
+    }
+
+    fn run(&mut self, bytes: &[u8]) -> Option<Alarm> {
+        let Harness { lockstep, decoder, program, domain, .. } = self;
+        decoder.decode(bytes, program);
+        match domain.run(lockstep, program, &OPTIONS, cells::hit) {
+            Verdict::Clean => None,
+            Verdict::Diverged(divergence) => {
+                // Whatever state the two were left in: no later program shall see it.
+                *lockstep = Lockstep::new(self.defects);
+                Some(self.alarm(&divergence))
+            }
+        }
+    }
+
+    /// Tells a divergence by its smallest program in the class: engines take findings for one bug
+    /// when they are told alike.
+    fn alarm(&self, divergence: &Divergence) -> Alarm {
+        let shows = |program: &Program| {
+            let verdict = Lockstep::new(self.defects).run(program, &OPTIONS);
+            verdict.class() == Some(divergence.class)
+        };
+        let (small, _) = minimise::minimise(&self.program, shows);
+        let (signature, fields) = match Signature::of(self.defects, &small, &OPTIONS) {
+            Some((signature, smallest)) => {
+                (signature.to_string(), render::fields(&smallest, &Layout::of(&small)))
+            }
+            // Not seen again: a run depends on those before it, which is a bug of this harness.
+            None => (
+                format!("{}--not-reproducible", divergence.class),
+                render::fields(divergence, &Layout::of(&self.program)),
+            ),
+        };
+        let mut report = format!("finding: {}\n\n", divergence.class);
+        for [what, reference, optimized] in fields {
+            let _ = writeln!(report, "    {what}: reference {reference}, optimised {optimized}");
+        }
+        let _ = writeln!(report, "\n{small}\nreplay: mm-lockstep replay --bytes FILE");
+        Alarm { family: divergence.class.family(), signature, report }
+    }
+}
+
+/// The defects named in `MM_LOCKSTEP_DEFECT` (comma separated), to see an engine find one.
+///
+/// # Panics
+/// When a name is not in the catalogue.
+fn defects_from_environment() -> Defects {
+    let mut defects = Defects::NONE;
+    let names = std::env::var("MM_LOCKSTEP_DEFECT").unwrap_or_default();
+    for name in names.split(',').filter(|name| !name.is_empty()) {
+        match Defect::find(name) {
+            Some(defect) => defects.insert(defect),
+            None => panic!("MM_LOCKSTEP_DEFECT: there is no defect {name}; see `defects`"),
+        }
+    }
+    defects
+}
