@@ -1,4 +1,4 @@
 //! Fuzz target `concurrent`.
 #![cfg_attr(all(fuzzing, not(feature = "afl")), no_main)]
 
-fuzz::target!(CONCURRENT);
+fuzz::programs!(CONCURRENT);

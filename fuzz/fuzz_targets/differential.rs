@@ -1,4 +1,4 @@
 //! Fuzz target `differential`.
 #![cfg_attr(all(fuzzing, not(feature = "afl")), no_main)]
 
-fuzz::target!(DIFFERENTIAL);
+fuzz::programs!(DIFFERENTIAL);

@@ -1,4 +1,4 @@
 //! Fuzz target `sequential`.
 #![cfg_attr(all(fuzzing, not(feature = "afl")), no_main)]
 
-fuzz::target!(SEQUENTIAL);
+fuzz::programs!(SEQUENTIAL);

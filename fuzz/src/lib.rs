@@ -40,3 +40,21 @@ macro_rules! target {
         }
     };
 }
+
+/// As [`target!`], for bytes that mean programs: libFuzzer mutates and crosses them as programs.
+#[macro_export]
+macro_rules! programs {
+    ($target:ident) => {
+        $crate::target!($target);
+
+        #[cfg(all(fuzzing, not(feature = "afl")))]
+        libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+            $crate::libfuzzer::mutate(&$crate::Target::$target, data, size, max_size, seed)
+        });
+
+        #[cfg(all(fuzzing, not(feature = "afl")))]
+        libfuzzer_sys::fuzz_crossover!(|a: &[u8], b: &[u8], out: &mut [u8], seed: u32| {
+            $crate::libfuzzer::cross(&$crate::Target::$target, a, b, out, seed)
+        });
+    };
+}

@@ -50,6 +50,8 @@ impl Domain {
         self.last.clear();
         self.last.resize((self.layout.end() as usize).min(SPACE), 0);
         self.handles.clear();
+        // The empty program is something, too.
+        feature(cell(0, 0), 1);
         let verdict = lockstep.observe(program, options, |moment| self.step(&moment, &mut feature));
         for (path, &hits) in lockstep.take_stats().paths.iter().enumerate() {
             if hits > 0 {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::expect::{Expect, Field, Target};
 use crate::object::Object;
-use crate::op::{AreaId, HandleId, LockId, MmId, Op, Range, written};
+use crate::op::{AreaId, HandleId, LockId, MmId, Op, Range, Step, written};
 use crate::program::{Phase, Program};
 use crate::validate::Part;
 
@@ -144,6 +144,29 @@ pub fn sequence_phase(program: &Program, phase: usize) -> Option<Program> {
     Some(edited)
 }
 
+/// The program with one more step: at the end of phase `phase`, or before it in a phase of its own.
+/// What the step creates must have the number that is next there; later objects move up. None if
+/// the result is not valid.
+pub fn insert_step(program: &Program, phase: usize, inside: bool, step: Step) -> Option<Program> {
+    let before = if inside { phase + 1 } else { phase };
+    let from = program.phases.get(..before)?.iter().map(|phase| phase.steps.len()).sum();
+    let mut edited = program.clone();
+    edited.expects.clear();
+    if let Some(new) = step.op.creates() {
+        let sort = std::mem::discriminant(&new);
+        rename(&mut edited, from, |object| {
+            let later = std::mem::discriminant(&object) == sort && object.id() >= new.id();
+            object.id().saturating_add(u8::from(later))
+        });
+    }
+    if inside {
+        edited.phases.get_mut(phase)?.steps.push(step);
+    } else {
+        edited.phases.insert(phase, Phase { steps: vec![step] });
+    }
+    edited.validate().is_ok().then_some(edited)
+}
+
 /// Numbers all objects 0, 1, 2… (forked mms from 1) in the order of their creation. Every object
 /// must have been created under a number of its own.
 pub fn renumber(program: &mut Program) {
@@ -161,12 +184,16 @@ pub fn renumber(program: &mut Program) {
             numbers.insert(object, new);
         }
     }
-    let number = |object: Object| numbers.get(&object).map_or(object.id(), |new| new.id());
+    rename(program, 0, |object| numbers.get(&object).map_or(object.id(), |new| new.id()));
+}
+
+/// Gives objects other numbers in the steps from number `from` on, and in expectations.
+fn rename(program: &mut Program, from: usize, number: impl Fn(Object) -> u8) {
     let mm = |mm: &mut MmId| mm.0 = number(Object::Mm(*mm));
     let area = |area: &mut AreaId| area.0 = number(Object::Area(*area));
     let handle = |handle: &mut HandleId| handle.0 = number(Object::Handle(*handle));
     let lock = |lock: &mut LockId| lock.0 = number(Object::Lock(*lock));
-    for step in program.steps_mut() {
+    for step in program.steps_mut().skip(from) {
         step.op.mm_mut().into_iter().for_each(mm);
         step.op.range_mut().into_iter().for_each(|range| area(&mut range.area));
         match &mut step.op {

@@ -13,6 +13,7 @@ pub mod family;
 pub mod generate;
 pub mod kind;
 pub mod model;
+pub mod mutate;
 pub mod object;
 pub mod op;
 pub mod outcome;
@@ -32,6 +33,7 @@ pub use family::Family;
 pub use generate::{Campaign, generate};
 pub use kind::Kind;
 pub use model::{Call, Model};
+pub use mutate::Mutator;
 pub use object::Object;
 pub use op::{
     Advice, AreaId, Backing, Entry, FILE_PAGES, FILES, Fail, Foll, Form, HandleId, LockId, MmId,
