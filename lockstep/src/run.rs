@@ -180,7 +180,7 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         self.reference.teardown();
         self.optimized.teardown();
         self.found.clone_from(&self.expected);
-        let watched = self.optimized.conduct().is_some();
+        let watched = self.optimized.misbehaved();
         if watched || self.reference.digest() != 0 || self.optimized.digest() != 0 {
             return Err(self.diverge(When::End));
         }
@@ -211,7 +211,7 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         let agree = self.expected.ret == self.found.ret
             && read_alike
             && self.reference.digest() == self.optimized.digest()
-            && !(ran && self.optimized.conduct().is_some());
+            && !(ran && self.optimized.misbehaved());
         if agree { Ok(()) } else { Err(self.diverge(when)) }
     }
 
@@ -230,6 +230,7 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         Err(self.diverged(when, fields, a, b))
     }
 
+    #[inline]
     fn expect(
         &mut self,
         program: &Program,
@@ -239,6 +240,16 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         if program.expects.iter().all(|expect| expect.after != done) {
             return Ok(());
         }
+        self.check_expects(program, done, when)
+    }
+
+    #[cold]
+    fn check_expects(
+        &mut self,
+        program: &Program,
+        done: usize,
+        when: When,
+    ) -> Result<(), Box<Divergence>> {
         let (a, b) = (self.reference.snapshot(), self.optimized.snapshot());
         let sides = [("reference", &a, &self.expected), ("optimised side", &b, &self.found)];
         let failures = expects::failures(program, &self.layout, done, sides);

@@ -15,6 +15,12 @@ pub trait Subject: Model {
         None
     }
 
+    /// Whether [`Subject::conduct`] would say something. Asked after every step.
+    #[inline]
+    fn misbehaved(&self) -> bool {
+        self.conduct().is_some()
+    }
+
     /// How often each path was taken since [`Subject::clear_hits`].
     fn hits(&self) -> Vec<u64> {
         Vec::new()
@@ -30,9 +36,13 @@ impl Subject for World {
         World::path(self).map(|path| path.name())
     }
 
-    #[inline]
     fn conduct(&self) -> Option<(&'static str, String)> {
         World::conduct(self).map(|conduct| (conduct.class(), conduct.to_string()))
+    }
+
+    #[inline]
+    fn misbehaved(&self) -> bool {
+        World::misbehaved(self)
     }
 
     fn hits(&self) -> Vec<u64> {

@@ -8,32 +8,29 @@ pub(crate) fn steps(program: &Program, out: &mut Vec<Step>) {
     out.clear();
     let step = |op| Step { cpu: 0, op, place: Place::Normal, fail: None };
     let mut given = Given { handles: [false; 256], mms: [false; 256] };
-    let locks = program.steps().any(|made| matches!(made.op, Op::LockPage { .. }));
+    let mut locks = false;
+    for made in program.steps() {
+        match made.op {
+            Op::LockPage { lock, .. } => {
+                locks = true;
+                out.push(step(Op::UnlockPage { lock }));
+            }
+            Op::Gup { handle, foll, .. } => out.push(step(drop_handle(handle, foll))),
+            Op::Fork { child, .. } => out.push(step(Op::Exit { mm: child })),
+            ref other => given.note(other),
+        }
+    }
+    // A step that blocks on a held lock does nothing, so a program with locks is taken to give
+    // back nothing; dropping a thing twice is `void`.
     if !locks {
-        program.steps().for_each(|made| given.note(&made.op));
+        out.retain(|step| !given.has(&step.op));
     }
     // Locks first: dropping the rest may have to take them.
-    for made in program.steps().filter(|_| locks) {
-        if let Op::LockPage { lock, .. } = made.op {
-            out.push(step(Op::UnlockPage { lock }));
-        }
-    }
-    for made in program.steps() {
-        match made.op {
-            Op::Gup { handle, foll, .. } if !given.handles[usize::from(handle.0)] => {
-                out.push(step(drop_handle(handle, foll)));
-            }
-            _ => {}
-        }
-    }
-    for made in program.steps() {
-        match made.op {
-            Op::Fork { child, .. } if !given.mms[usize::from(child.0)] => {
-                out.push(step(Op::Exit { mm: child }));
-            }
-            _ => {}
-        }
-    }
+    out.sort_by_key(|step| match step.op {
+        Op::UnlockPage { .. } => 0,
+        Op::Exit { .. } => 2,
+        _ => 1,
+    });
     out.push(step(Op::Exit { mm: MmId(0) }));
     out.push(step(Op::LruAddDrainAll));
 }
@@ -45,8 +42,7 @@ fn drop_handle(handle: HandleId, foll: Foll) -> Op {
     }
 }
 
-/// What the program gives back itself. A step that blocks on a held lock does nothing, so a
-/// program with locks is taken to give back nothing; dropping a thing twice is `void`.
+/// What the program gives back itself.
 struct Given {
     handles: [bool; 256],
     mms: [bool; 256],
@@ -62,6 +58,15 @@ impl Given {
             }
             Op::Exit { mm } => self.mms[usize::from(mm.0)] = true,
             _ => {}
+        }
+    }
+
+    /// Whether the program does what this step would do.
+    fn has(&self, op: &Op) -> bool {
+        match *op {
+            Op::Put { handle } | Op::Unpin { handle, .. } => self.handles[usize::from(handle.0)],
+            Op::Exit { mm } => self.mms[usize::from(mm.0)],
+            _ => false,
         }
     }
 }

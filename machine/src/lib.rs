@@ -31,7 +31,7 @@ pub use atomic::Atomic;
 pub use conduct::Conduct;
 pub use event::{Access, Event};
 pub use exec::{Bounds, Edge, Executor, Preempt, Verdict, Why};
-pub use lock::{BitLock, RwSem, SeqCount, SpinLock};
+pub use lock::{BitLock, Read, RwSem, SeqCount, Spin, SpinLock, Taking, Write};
 pub use machine::{Machine, Task};
 pub use point::Point;
 pub use rng::Rng;

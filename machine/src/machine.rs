@@ -112,11 +112,13 @@ impl Machine {
     }
 
     /// The first rule broken since [`Machine::begin`].
+    #[inline]
     pub fn conduct(&self) -> Option<Conduct> {
         self.conduct.get()
     }
 
     /// Starts the accounting of an operation that runs alone.
+    #[inline]
     pub fn begin(&self) {
         self.account.set(ALONE_FUEL);
         self.irq_off.set(0);
@@ -163,12 +165,17 @@ impl Machine {
     }
 
     /// Ends an operation: nothing may be held any more.
+    #[inline]
     pub fn end(&self) {
-        let account = self.account.get();
         // Interrupts off are a reason to be atomic.
-        if account & (HELD | ATOMICS) == 0 && self.rcu.get() == 0 {
-            return;
+        if self.account.get() & (HELD | ATOMICS) != 0 || self.rcu.get() != 0 {
+            self.complain_at_end();
         }
+    }
+
+    #[cold]
+    fn complain_at_end(&self) {
+        let account = self.account.get();
         if account & HELD != 0 {
             self.report(Conduct::HeldAtEnd((account & HELD) as u32));
         }

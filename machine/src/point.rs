@@ -14,7 +14,7 @@ use crate::machine::{BLOCKED, Machine, Task};
 /// It has no state of its own: the executor sets `resumed` before it polls a task that stopped,
 /// and the first thing polled is the place where it stopped. A task that is the only one which can
 /// run passes while its fuel lasts.
-pub(crate) struct Stop<'m>(&'m Machine);
+pub(crate) struct Stop<'m>(pub(crate) &'m Machine);
 
 impl Future for Stop<'_> {
     type Output = ();

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::Pin;
 
-use machine::{Machine, RwSem, SeqCount, SpinLock, Task, run_alone};
+use machine::{Machine, RwSem, SeqCount, Spin, SpinLock, Taking, Task, Write, run_alone};
 use program::{Birth, Fail, LockId, MmId, Model, ObjectId, Place, Shape, Step, TaskId, digest};
 
 use crate::coverage::Path;
@@ -110,7 +110,7 @@ pub struct World {
     pub(crate) zero_refs: Cell<i64>,
     /// Births of the steps that run, each with its step.
     pub(crate) births: RefCell<Vec<(usize, Birth)>>,
-    mms: Vec<Mm>,
+    mms: Box<[Mm; MMS]>,
     mms_used: Cell<usize>,
     /// By `HandleId`: the pages it holds; none, if it does not exist.
     pub(crate) handles: RefCell<Vec<Vec<Pfn>>>,
@@ -145,7 +145,7 @@ impl World {
             lru_disabled: Cell::new(false),
             zero_refs: Cell::new(0),
             births: RefCell::default(),
-            mms: (0..MMS).map(|_| Mm::default()).collect(),
+            mms: Box::new(std::array::from_fn(|_| Mm::default())),
             mms_used: Cell::new(0),
             handles: RefCell::default(),
             unpinned: Cell::default(),
@@ -182,6 +182,12 @@ impl World {
     /// The first rule broken in the step just run.
     pub fn conduct(&self) -> Option<Conduct> {
         self.conduct.get().or(self.machine.conduct().map(Conduct::Machine))
+    }
+
+    /// Whether [`World::conduct`] says something.
+    #[inline]
+    pub fn misbehaved(&self) -> bool {
+        self.conduct.get().is_some() || self.machine.conduct().is_some()
     }
 
     #[inline]
@@ -234,8 +240,9 @@ impl World {
         }
     }
 
-    pub(crate) async fn mmap_write_lock(&self, cx: &Cx, mm: MmId) {
-        self.mm(mm).mmap_lock.write(&self.machine, cx.task, "mmap_lock").await;
+    #[inline]
+    pub(crate) fn mmap_write_lock(&self, cx: &Cx, mm: MmId) -> Taking<'_, Write<'_>> {
+        self.mm(mm).mmap_lock.write(&self.machine, cx.task, "mmap_lock")
     }
 
     pub(crate) fn mmap_write_unlock(&self, cx: &Cx, mm: MmId) {
@@ -244,8 +251,8 @@ impl World {
     }
 
     #[inline]
-    pub(crate) async fn ptl_lock(&self, cx: &Cx, mm: MmId) {
-        self.mm(mm).page_table_lock.lock(&self.machine, cx.task, "PTL").await;
+    pub(crate) fn ptl_lock(&self, cx: &Cx, mm: MmId) -> Taking<'_, Spin<'_>> {
+        self.mm(mm).page_table_lock.lock(&self.machine, cx.task, "PTL")
     }
 
     #[inline]

@@ -8,8 +8,10 @@ mod bit;
 mod rwsem;
 mod seqcount;
 mod spin;
+mod taking;
 
 pub use bit::BitLock;
-pub use rwsem::RwSem;
+pub use rwsem::{Read, RwSem, Write};
 pub use seqcount::SeqCount;
-pub use spin::SpinLock;
+pub use spin::{Spin, SpinLock};
+pub use taking::Taking;

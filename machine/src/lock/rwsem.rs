@@ -5,6 +5,7 @@ use std::cell::Cell;
 use crate::board::Wait;
 use crate::conduct::Conduct;
 use crate::event::{Access, Event, address};
+use crate::lock::taking::{Take, Taking};
 use crate::machine::{ATOMICS, Machine, Task};
 
 /// A reader-writer semaphore (kernel: `struct rw_semaphore`). Fair to writers: a reader that comes
@@ -21,29 +22,8 @@ pub struct RwSem {
 impl RwSem {
     /// `down_read`.
     #[inline]
-    pub async fn read(&self, machine: &Machine, name: &'static str) {
-        match machine.count_alone(1, ATOMICS) {
-            Some(account) if !self.closed.get() => {
-                machine.account.set(account);
-                self.readers.set(self.readers.get() + 1);
-            }
-            _ => self.read_slowly(machine, name).await,
-        }
-    }
-
-    async fn read_slowly(&self, machine: &Machine, name: &'static str) {
-        let task = machine.name.get();
-        machine.may_sleep(name);
-        machine.stop(Event::on(self, Access::Lock)).await;
-        if self.closed.get() {
-            // Whoever lets this task in has counted it.
-            let owner = self.writer.get();
-            machine.wait_as(task, Wait::Read, address(self), name, owner).await;
-        } else {
-            self.readers.set(self.readers.get() + 1);
-        }
-        machine.count_in(1);
-        machine.took(address(self), task, name, true, false);
+    pub fn read<'m>(&'m self, machine: &'m Machine, name: &'static str) -> Taking<'m, Read<'m>> {
+        Taking::new(machine, Read { lock: self, name })
     }
 
     /// `down_read_trylock`: a scheduling point, then at once yes or no.
@@ -82,31 +62,13 @@ impl RwSem {
 
     /// `down_write`.
     #[inline]
-    pub async fn write(&self, machine: &Machine, task: Task, name: &'static str) {
-        match machine.count_alone(1, ATOMICS) {
-            Some(account) if self.readers.get() == 0 && !self.closed.get() => {
-                machine.account.set(account);
-                self.writer.set(Some(task));
-                self.closed.set(true);
-            }
-            _ => self.write_slowly(machine, task, name).await,
-        }
-    }
-
-    async fn write_slowly(&self, machine: &Machine, task: Task, name: &'static str) {
-        machine.may_sleep(name);
-        machine.stop(Event::on(self, Access::Lock)).await;
-        if self.readers.get() != 0 || self.closed.get() {
-            let owner = self.writer.get();
-            let wait = machine.wait_as(task, Wait::Write, address(self), name, owner);
-            self.closed.set(true);
-            wait.await;
-        } else {
-            self.writer.set(Some(task));
-            self.closed.set(true);
-        }
-        machine.count_in(1);
-        machine.took(address(self), task, name, false, false);
+    pub fn write<'m>(
+        &'m self,
+        machine: &'m Machine,
+        task: Task,
+        name: &'static str,
+    ) -> Taking<'m, Write<'m>> {
+        Taking::new(machine, Write { lock: self, task, name })
     }
 
     /// `up_write`, in one step with what came before.
@@ -157,5 +119,90 @@ impl RwSem {
         self.readers.set(0);
         self.writer.set(None);
         self.closed.set(false);
+    }
+}
+
+/// `down_read` under way.
+#[derive(Debug)]
+pub struct Read<'m> {
+    lock: &'m RwSem,
+    name: &'static str,
+}
+
+impl Take for Read<'_> {
+    #[inline]
+    fn alone(&self, machine: &Machine) -> bool {
+        let Some(account) = machine.count_alone(1, ATOMICS) else { return false };
+        if self.lock.closed.get() {
+            return false;
+        }
+        machine.account.set(account);
+        self.lock.readers.set(self.lock.readers.get() + 1);
+        true
+    }
+
+    fn stop(&self, machine: &Machine) {
+        machine.may_sleep(self.name);
+        machine.stop(Event::on(self.lock, Access::Lock));
+    }
+
+    fn arrive(&self, machine: &Machine) -> bool {
+        if !self.lock.closed.get() {
+            self.lock.readers.set(self.lock.readers.get() + 1);
+            return true;
+        }
+        // Whoever lets this task in has counted it.
+        let (task, owner) = (machine.name.get(), self.lock.writer.get());
+        machine.wait_as(task, Wait::Read, address(self.lock), self.name, owner);
+        false
+    }
+
+    fn taken(&self, machine: &Machine) {
+        machine.count_in(1);
+        machine.took(address(self.lock), machine.name.get(), self.name, true, false);
+    }
+}
+
+/// `down_write` under way.
+#[derive(Debug)]
+pub struct Write<'m> {
+    lock: &'m RwSem,
+    task: Task,
+    name: &'static str,
+}
+
+impl Take for Write<'_> {
+    #[inline]
+    fn alone(&self, machine: &Machine) -> bool {
+        let Some(account) = machine.count_alone(1, ATOMICS) else { return false };
+        if self.lock.readers.get() != 0 || self.lock.closed.get() {
+            return false;
+        }
+        machine.account.set(account);
+        self.lock.writer.set(Some(self.task));
+        self.lock.closed.set(true);
+        true
+    }
+
+    fn stop(&self, machine: &Machine) {
+        machine.may_sleep(self.name);
+        machine.stop(Event::on(self.lock, Access::Lock));
+    }
+
+    fn arrive(&self, machine: &Machine) -> bool {
+        let free = self.lock.readers.get() == 0 && !self.lock.closed.get();
+        if free {
+            self.lock.writer.set(Some(self.task));
+        } else {
+            let owner = self.lock.writer.get();
+            machine.wait_as(self.task, Wait::Write, address(self.lock), self.name, owner);
+        }
+        self.lock.closed.set(true);
+        free
+    }
+
+    fn taken(&self, machine: &Machine) {
+        machine.count_in(1);
+        machine.took(address(self.lock), self.task, self.name, false, false);
     }
 }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use crate::board::Wait;
 use crate::conduct::Conduct;
 use crate::event::{Access, Event, address};
+use crate::lock::taking::{Take, Taking};
 use crate::machine::{ATOMIC, Machine, Task};
 
 /// A spinlock held: a lock, and a reason to be atomic.
@@ -20,27 +21,13 @@ pub struct SpinLock {
 impl SpinLock {
     /// `spin_lock`. A task that waits keeps its CPU.
     #[inline]
-    pub async fn lock(&self, machine: &Machine, task: Task, name: &'static str) {
-        match machine.count_alone(SPIN, 0) {
-            Some(account) if self.owner.get().is_none() => {
-                machine.account.set(account);
-                self.owner.set(Some(task));
-            }
-            _ => self.lock_slowly(machine, task, name).await,
-        }
-    }
-
-    async fn lock_slowly(&self, machine: &Machine, task: Task, name: &'static str) {
-        machine.stop(Event::on(self, Access::Lock)).await;
-        if let Some(owner) = self.owner.get() {
-            if owner == task {
-                machine.report(Conduct::Recursion(name));
-            }
-            machine.wait_as(task, Wait::Spin, address(self), name, Some(owner)).await;
-        }
-        self.owner.set(Some(task));
-        machine.count_in(SPIN);
-        machine.took(address(self), task, name, false, false);
+    pub fn lock<'m>(
+        &'m self,
+        machine: &'m Machine,
+        task: Task,
+        name: &'static str,
+    ) -> Taking<'m, Spin<'m>> {
+        Taking::new(machine, Spin { lock: self, task, name })
     }
 
     /// `spin_trylock`: a scheduling point, then at once yes or no.
@@ -87,5 +74,45 @@ impl SpinLock {
     /// The holder.
     pub fn owner(&self) -> Option<Task> {
         self.owner.get()
+    }
+}
+
+/// `spin_lock` under way.
+#[derive(Debug)]
+pub struct Spin<'m> {
+    lock: &'m SpinLock,
+    task: Task,
+    name: &'static str,
+}
+
+impl Take for Spin<'_> {
+    #[inline]
+    fn alone(&self, machine: &Machine) -> bool {
+        let Some(account) = machine.count_alone(SPIN, 0) else { return false };
+        if self.lock.owner.get().is_some() {
+            return false;
+        }
+        machine.account.set(account);
+        self.lock.owner.set(Some(self.task));
+        true
+    }
+
+    fn stop(&self, machine: &Machine) {
+        machine.stop(Event::on(self.lock, Access::Lock));
+    }
+
+    fn arrive(&self, machine: &Machine) -> bool {
+        let Some(owner) = self.lock.owner.get() else { return true };
+        if owner == self.task {
+            machine.report(Conduct::Recursion(self.name));
+        }
+        machine.wait_as(self.task, Wait::Spin, address(self.lock), self.name, Some(owner));
+        false
+    }
+
+    fn taken(&self, machine: &Machine) {
+        self.lock.owner.set(Some(self.task));
+        machine.count_in(SPIN);
+        machine.took(address(self.lock), self.task, self.name, false, false);
     }
 }
