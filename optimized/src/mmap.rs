@@ -108,15 +108,17 @@ impl World {
             let pmd = self.pmd_number(vpn);
             let (start, next) = (self.pmd_start(pmd), self.pmd_start(pmd + 1));
             let end = next.min(span.end);
-            if let Pmd::Huge { .. } = self.pmd(mm, pmd) {
+            let mut entry = self.pmd(mm, pmd);
+            if let Pmd::Huge { .. } = entry {
                 let whole = (vpn == start && end == next) || self.has(Defect::ZapWholeHuge);
                 if whole {
                     self.zap_huge_pmd(cx, mm, pmd).await;
                 } else {
                     self.split_huge_pmd(cx, mm, pmd).await;
                 }
+                entry = self.pmd(mm, pmd);
             }
-            if let Pmd::Table(table) = self.pmd(mm, pmd) {
+            if let Pmd::Table(table) = entry {
                 self.zap_pte_range(cx, mm, table, Span { start: vpn, end }).await;
             }
             vpn = end;

@@ -121,6 +121,7 @@ impl World {
         self.frames.add(self.pmd_term(mm, pmd, new));
     }
 
+    #[inline]
     fn pmd_term(&self, mm: MmId, pmd: u32, value: Pmd) -> u64 {
         match value {
             Pmd::Table(_) => digest::table(mm, pmd),

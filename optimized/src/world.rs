@@ -119,7 +119,7 @@ pub struct World {
     pub(crate) locks: RefCell<Vec<Option<(Pfn, Task)>>>,
     defects: Defects,
     conduct: Cell<Option<Conduct>>,
-    hits: Vec<Cell<u64>>,
+    hits: [Cell<u64>; Path::ALL.len()],
     path: Cell<Option<Path>>,
 }
 
@@ -152,7 +152,7 @@ impl World {
             locks: RefCell::default(),
             defects: Defects::NONE,
             conduct: Cell::new(None),
-            hits: Path::ALL.iter().map(|_| Cell::new(0)).collect(),
+            hits: [const { Cell::new(0) }; Path::ALL.len()],
             path: Cell::new(None),
         };
         world.reset(&Shape::default());

@@ -62,8 +62,10 @@ impl State {
                 Pmd::Huge(_) => self.split_huge_pmd(mm, pmd),
                 Pmd::Table => {}
             }
-            for vpn in first..last {
+            let mut from = first;
+            while let Some(vpn) = self.mm(mm).first_entry(from, last) {
                 self.zap_entry(mm, vpn);
+                from = vpn + 1;
             }
         }
     }
@@ -142,7 +144,9 @@ impl State {
     fn exit_mmap(&mut self, mm: MmId) {
         let mapped = self.mm(mm).vmas.last().map_or(0, |vma| vma.end);
         self.zap(mm, 0, mapped);
-        self.remove_vmas(mm, 0, mapped);
+        for vma in &self.mms[usize::from(mm.0)].vmas {
+            self.ledger.sub(digest::vma(mm, vma.start, vma.end, vma.flags));
+        }
         for pmd in 0..self.mm(mm).pmds.len() as u32 {
             self.free_table(mm, pmd);
         }

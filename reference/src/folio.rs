@@ -56,6 +56,7 @@ reuse_clone!(Folio { live, name, order, place, anon, lru, dirty, partially_mappe
 
 impl Folio {
     /// References and other terms that one relation adds to the digest.
+    #[inline]
     pub fn term(&self, owner: Owner) -> u64 {
         let name = self.name;
         let references = digest::reference(name).wrapping_mul(self.weight(owner));

@@ -26,7 +26,7 @@ mod state;
 mod thp;
 mod vma;
 
-use program::{Call, Model, Outcome, Ret, Shape, Snapshot};
+use program::{Advice, Call, Model, Op, Outcome, Ret, Shape, Snapshot};
 
 use state::{State, Stop};
 
@@ -64,6 +64,23 @@ impl Default for Reference {
     }
 }
 
+/// Whether some state lets the operation wait for a folio lock: a fault, an eviction, a migration,
+/// or the operation itself takes one.
+fn takes_folio_locks(op: &Op) -> bool {
+    match *op {
+        Op::Read { .. } | Op::Write { .. } | Op::Gup { .. } => true,
+        Op::Munmap { .. } | Op::Mremap { .. } | Op::Fork { .. } | Op::Exit { .. } => true,
+        Op::Migrate { .. } | Op::Offline { .. } | Op::LockPage { .. } => true,
+        Op::SplitFolio { .. } => true,
+        Op::Madvise { advice, .. } => {
+            matches!(advice, Advice::PopulateRead | Advice::PopulateWrite | Advice::Collapse)
+        }
+        Op::Unpin { dirty, .. } => dirty,
+        Op::Nop | Op::Mmap { .. } | Op::Mprotect { .. } | Op::Put { .. } | Op::Peek { .. } => false,
+        Op::LruAddDrain | Op::LruAddDrainAll | Op::UnlockPage { .. } => false,
+    }
+}
+
 impl Model for Reference {
     fn reset(&mut self, shape: &Shape) {
         self.state.reset(shape);
@@ -72,7 +89,7 @@ impl Model for Reference {
     fn step(&mut self, call: Call<'_>, out: &mut Outcome) {
         // Decision 18: a step that would sleep on a held folio lock has no effect. Nothing sleeps
         // while no lock is held.
-        if self.state.holds_a_lock() {
+        if self.state.holds_a_lock() && takes_folio_locks(&call.step.op) {
             self.before.clone_from(&self.state);
         }
         out.ret = match self.state.run(call, out) {

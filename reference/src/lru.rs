@@ -26,6 +26,9 @@ impl State {
 
     /// `lru_add_drain` of one CPU.
     pub fn lru_add_drain(&mut self, cpu: u8) {
+        if self.batches[usize::from(cpu)].is_empty() {
+            return;
+        }
         let mut batch = std::mem::take(&mut self.batches[usize::from(cpu)]);
         for folio in batch.drain(..) {
             self.ledger.set_lru(folio, true);

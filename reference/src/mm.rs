@@ -66,6 +66,12 @@ impl Mm {
         self.entries.clear();
     }
 
+    /// The first page in the range, which is addressable, that has an entry.
+    pub fn first_entry(&self, start: u32, end: u32) -> Option<u32> {
+        let pages = &self.entries[start as usize..end as usize];
+        pages.iter().position(Option::is_some).map(|at| start + at as u32)
+    }
+
     /// Makes pages below `end` addressable.
     pub fn cover(&mut self, end: u32, ptes: u32) {
         let pmds = end.div_ceil(ptes).max(self.pmds.len() as u32);

@@ -100,6 +100,7 @@ impl State {
     }
 
     /// Carries out one step.
+    #[inline]
     pub fn run(&mut self, call: Call<'_>, out: &mut Outcome) -> Done<Ret> {
         let Call { number, step, layout } = call;
         self.now.begin(number, step);
