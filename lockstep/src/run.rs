@@ -116,13 +116,15 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         clear(&mut self.expected);
         clear(&mut self.found);
         self.stats.programs += 1;
-        self.compare(When::Start)?;
-        self.expect(program, 0, When::Start)?;
+        if !self.agree() {
+            return Err(self.diverge(When::Start));
+        }
+        self.expect(program, 0, || When::Start)?;
         let mut trace = 0;
         let mut before = self.reference.digest();
         let mut count = 0;
         for (number, step) in program.steps().enumerate() {
-            let when = When::Step(number, *step);
+            let when = || When::Step(number, *step);
             self.step(number, step);
             let after = self.reference.digest();
             self.stats.count(&step.op, &self.expected, before != after);
@@ -136,9 +138,11 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
                 reference: &self.reference,
                 optimized: &self.optimized,
             });
-            self.compare(when)?;
+            if !self.agree() || self.misbehaved() {
+                return Err(self.diverge(when()));
+            }
             if options.paranoid {
-                self.inspect(program, when)?;
+                self.inspect(program, when())?;
             }
             self.expect(program, number + 1, when)?;
             count = number + 1;
@@ -167,8 +171,9 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         for step in &ending {
             self.step(number, step);
             number += 1;
-            result = self.compare(When::Ending(*step));
-            if result.is_ok() && options.paranoid {
+            if !self.agree() || self.misbehaved() {
+                result = Err(self.diverge(When::Ending(*step)));
+            } else if options.paranoid {
                 result = self.inspect(program, When::Ending(*step));
             }
             if result.is_err() {
@@ -203,16 +208,19 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         }
     }
 
+    /// Whether both sides returned the same and are in the same state.
     #[inline]
-    fn compare(&mut self, when: When) -> Result<(), Box<Divergence>> {
-        let ran = self.expected.ret != Ret::WouldBlock && when != When::Start;
+    fn agree(&self) -> bool {
         // By element: most steps read nothing, and a memcmp of nothing is a slow one.
-        let read_alike = self.expected.data.iter().eq(&self.found.data);
-        let agree = self.expected.ret == self.found.ret
-            && read_alike
+        self.expected.ret == self.found.ret
+            && self.expected.data.iter().eq(&self.found.data)
             && self.reference.digest() == self.optimized.digest()
-            && !(ran && self.optimized.misbehaved());
-        if agree { Ok(()) } else { Err(self.diverge(when)) }
+    }
+
+    /// Whether the step just run broke a rule on the optimised side, if it ran there.
+    #[inline]
+    fn misbehaved(&self) -> bool {
+        self.optimized.misbehaved() && self.expected.ret != Ret::WouldBlock
     }
 
     /// Compares everything there is to compare, and checks the invariants.
@@ -235,12 +243,12 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         &mut self,
         program: &Program,
         done: usize,
-        when: When,
+        when: impl FnOnce() -> When,
     ) -> Result<(), Box<Divergence>> {
         if program.expects.iter().all(|expect| expect.after != done) {
             return Ok(());
         }
-        self.check_expects(program, done, when)
+        self.check_expects(program, done, when())
     }
 
     #[cold]
