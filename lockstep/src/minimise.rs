@@ -205,8 +205,20 @@ fn simpler(op: &Op) -> Vec<Op> {
         Op::Mremap { mm, range, area, shift } if shift > 0 => {
             list.push(Op::Mremap { mm, range, area, shift: 0 });
         }
-        Op::Gup { mm, range, handle, entry, foll, write: true } => {
-            list.push(Op::Gup { mm, range, handle, entry, foll, write: false });
+        Op::Gup { mm, range, handle, entry, foll, write, longterm, form } => {
+            let with = |write, longterm, form| Op::Gup {
+                mm,
+                range,
+                handle,
+                entry,
+                foll,
+                write,
+                longterm,
+                form,
+            };
+            list.extend(write.then(|| with(false, longterm, form)));
+            list.extend(longterm.then(|| with(write, false, form)));
+            list.extend((form == Form::Range).then(|| with(write, longterm, Form::Pages)));
         }
         Op::Unpin { handle, also, form, dirty, hole } => {
             let with = |form, dirty, hole| Op::Unpin { handle, also, form, dirty, hole };

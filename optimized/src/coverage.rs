@@ -86,6 +86,8 @@ paths! {
     GupPte = "gup-pte",
     /// Slow GUP took pages at PMD level.
     GupPmd = "gup-pmd",
+    /// Slow GUP took a run of PTEs of a large folio.
+    GupPteRun = "gup-pte-run",
     /// Slow GUP batched by page_mask.
     GupPageMask = "gup-page-mask",
     /// The grab of the rest of a batch was refused.
@@ -98,6 +100,8 @@ paths! {
     FastPte = "fast-pte",
     /// GUP-fast took (part of) a huge PMD.
     FastPmd = "fast-pmd",
+    /// GUP-fast took a run of PTEs of a large folio.
+    FastPteRun = "fast-pte-run",
     /// GUP-fast: no table.
     FastNoTable = "fast-no-table",
     /// GUP-fast: entry not present.
@@ -110,8 +114,24 @@ paths! {
     FastUnshare = "fast-must-unshare",
     /// GUP-fast: try_grab_folio_fast refused.
     FastGrabRefused = "fast-grab-refused",
+    /// GUP-fast: not longterm pinnable.
+    FastUnpinnable = "fast-unpinnable",
+    /// GUP-fast: a longterm write to a dirty-tracked file.
+    FastNotAllowed = "fast-not-allowed",
+    /// A longterm pin moved folios and starts anew.
+    LongtermMigrate = "longterm-migrate",
+    /// A longterm pin could not move a folio.
+    LongtermMigrateFailed = "longterm-migrate-failed",
+    /// A page that may not stay behind others.
+    LongtermMixed = "longterm-mixed",
+    /// A longterm pin drained this CPU's batch.
+    LongtermDrain = "longterm-drain",
+    /// A longterm pin drained every batch.
+    LongtermDrainAll = "longterm-drain-all",
     /// Unpin of several pages of one folio at once.
     UnpinBatch = "unpin-batch",
+    /// Unpin by the ranges that GUP handed over.
+    UnpinRanges = "unpin-ranges",
     /// Unpin by range.
     UnpinRange = "unpin-range",
     /// fork shared an anonymous page.

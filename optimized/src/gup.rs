@@ -6,43 +6,56 @@ use crate::coverage::Path;
 use crate::defects::Defect;
 use crate::folio::Foll;
 use crate::frame::{Pfn, ZERO_PFN};
+use crate::gup_sink::{Count, Sink};
 use crate::memory::{Access, FaultLock, Vmf};
-use crate::pgtable::{Bits, Pmd, Pte};
+use crate::pgtable::{Bits, Pmd, Pte, Table};
 use crate::vma::Vma;
 use crate::world::{Cx, World};
 
-/// What a walk is for (FOLL_WRITE, FOLL_GET or FOLL_PIN).
+/// What a walk is for (FOLL_WRITE, FOLL_LONGTERM, FOLL_GET or FOLL_PIN).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GupFlags {
     pub write: bool,
+    pub longterm: bool,
     pub foll: Foll,
 }
 
 /// What `follow_page_mask` found.
 enum Follow {
-    /// A page, and how many pages its leaf covers, less one.
-    Page(Pfn, u32),
+    /// `nr` consecutive pages of one folio from `page` on, with references; the next was refused
+    /// one if `refused`.
+    Pages { page: Pfn, nr: u32, writable: bool, refused: bool },
     /// Nothing that satisfies the request: fault it in.
     Fault,
     /// -EMLINK: present but to be unshared first.
     Unshare,
     /// The grab was refused.
-    Refused,
+    Refused(Errno),
+}
+
+/// Where `follow_page_mask` looks.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    mm: MmId,
+    vma: &'a Vma,
+    vpn: u32,
+    /// Pages still wanted of this VMA.
+    limit: u32,
 }
 
 impl World {
-    /// `__get_user_pages`. Appends what it got to `pages` and returns how many, or the error if
-    /// the very first page failed.
+    /// `__get_user_pages_locked`. Appends what it got to `sink` and returns how many pages that
+    /// are, or the error if the very first page failed.
     pub(crate) async fn get_user_pages(
         &self,
         cx: &Cx,
         mm: MmId,
         span: Span,
         flags: GupFlags,
-        pages: &mut Vec<Pfn>,
+        sink: &mut dyn Sink,
     ) -> Result<u32, Errno> {
         self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
-        let result = self.gup_walk(cx, mm, span, flags, pages, Errno::EFAULT, Errno::EFAULT).await;
+        let result = self.gup_walk(cx, mm, span, flags, sink, Errno::EFAULT, Errno::EFAULT).await;
         self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
         result
     }
@@ -56,14 +69,14 @@ impl World {
         write: bool,
     ) -> Result<u32, Errno> {
         self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
-        let flags = GupFlags { write, foll: None };
-        let mut none = Vec::new();
+        let flags = GupFlags { write, longterm: false, foll: None };
         let result =
-            self.gup_walk(cx, mm, span, flags, &mut none, Errno::ENOMEM, Errno::EINVAL).await;
+            self.gup_walk(cx, mm, span, flags, &mut Count, Errno::ENOMEM, Errno::EINVAL).await;
         self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
         result
     }
 
+    /// `__get_user_pages`.
     #[expect(clippy::too_many_arguments, reason = "two callers, which differ in their errors")]
     async fn gup_walk(
         &self,
@@ -71,7 +84,7 @@ impl World {
         mm: MmId,
         span: Span,
         flags: GupFlags,
-        pages: &mut Vec<Pfn>,
+        sink: &mut dyn Sink,
         no_vma: Errno,
         forbidden: Errno,
     ) -> Result<u32, Errno> {
@@ -82,12 +95,21 @@ impl World {
                 return Ok(got);
             }
             let Some(vma) = self.vma_lookup(mm, vpn) else { break no_vma };
-            if !World::check_vma_flags(&vma, flags.write) {
+            if !World::check_vma_flags(&vma, flags) {
                 break forbidden;
             }
-            let (page, mask) = match self.follow_page_mask(cx, mm, vpn, flags).await {
-                Follow::Page(page, mask) => (page, mask),
-                Follow::Refused => break Errno::ENOMEM,
+            let limit = span.end.min(vma.end) - vpn;
+            let place = Place { mm, vma: &vma, vpn, limit };
+            match self.follow_page_mask(cx, place, flags).await {
+                Follow::Pages { page, nr, writable, refused } => {
+                    sink.push(self, page, nr, writable);
+                    got += nr;
+                    vpn += nr;
+                    if refused {
+                        break Errno::ENOMEM;
+                    }
+                }
+                Follow::Refused(errno) => break errno,
                 other => {
                     let unshare = matches!(other, Follow::Unshare);
                     match self.faultin_page(cx, mm, vma, vpn, flags.write, unshare).await {
@@ -95,36 +117,17 @@ impl World {
                         Err(errno) => break errno,
                     }
                 }
-            };
-            let whole = 1 + (!vpn & mask);
-            let mut increm = whole.min(span.end - vpn);
-            if self.has(Defect::BatchNotClamped) && flags.foll.is_some() {
-                increm = whole;
             }
-            if increm > 1 && flags.foll.is_some() {
-                self.hit(Path::GupPageMask);
-                if self.refused(cx, Site::Grab) {
-                    self.hit(Path::GupSecondGrabRefused);
-                    if !self.has(Defect::GrabNotGivenBack) {
-                        self.gup_give_back(page, flags);
-                    }
-                    break Errno::EFAULT;
-                }
-                let more = if self.has(Defect::BatchCountsMask) { mask } else { increm - 1 };
-                self.grab(page, more, flags.foll);
-            }
-            if flags.foll.is_some() {
-                pages.extend((0..increm).map(|j| nth_page(page, j)));
-            }
-            got += increm;
-            vpn += increm;
         };
         if got > 0 { Ok(got) } else { Err(error) }
     }
 
-    fn gup_give_back(&self, page: Pfn, flags: GupFlags) {
-        if let Some(foll) = flags.foll {
-            self.gup_put_folio(page, 1, foll);
+    /// Whether GUP may read or write through a VMA at all (`check_vma_flags`). A longterm pin must
+    /// not write to a file whose dirty pages are tracked (`writable_file_mapping_allowed`).
+    fn check_vma_flags(vma: &Vma, flags: GupFlags) -> bool {
+        match flags.write {
+            true => vma.writable() && !(flags.longterm && vma.writenotify()),
+            false => vma.readable(),
         }
     }
 
@@ -150,143 +153,139 @@ impl World {
     }
 
     /// `follow_page_mask`: `follow_huge_pmd` or `follow_page_pte`.
-    async fn follow_page_mask(&self, cx: &Cx, mm: MmId, vpn: u32, flags: GupFlags) -> Follow {
+    async fn follow_page_mask(&self, cx: &Cx, place: Place<'_>, flags: GupFlags) -> Follow {
+        let Place { mm, vpn, .. } = place;
         self.ptl_lock(cx, mm).await;
         let found = match self.pmd(mm, self.pmd_number(vpn)) {
-            Pmd::Huge { pfn, bits, .. } => {
-                let page = Pfn(pfn.0 + self.pte_index(vpn));
-                let mask = u32::from(self.shape.ptes) - 1;
-                self.follow_leaf(cx, page, pfn, bits, mask, flags)
-            }
-            Pmd::Table(table) => match self.pte(table, vpn) {
-                Pte::Present { pfn, bits } => {
-                    let mask = match self.has(Defect::BatchBelowPmd) && pfn != ZERO_PFN {
-                        true => self.frames.nr_pages(self.frames.head(pfn)) - 1,
-                        false => 0,
-                    };
-                    self.follow_leaf(cx, pfn, pfn, bits, mask, flags)
-                }
-                _ => Follow::Fault,
-            },
+            Pmd::Huge { pfn, bits, .. } => self.follow_huge_pmd(cx, place, pfn, bits, flags),
+            Pmd::Table(table) => self.follow_page_pte(cx, place, table, flags),
             _ => Follow::Fault,
         };
         self.ptl_unlock(cx, mm);
         found
     }
 
-    /// A present leaf: `judge` is the page whose AnonExclusive counts (the head of a huge PMD).
-    fn follow_leaf(
+    /// `follow_huge_pmd`: all that is wanted of the leaf, in one grab (`page_mask`).
+    fn follow_huge_pmd(
+        &self,
+        cx: &Cx,
+        place: Place<'_>,
+        head: Pfn,
+        bits: Bits,
+        flags: GupFlags,
+    ) -> Follow {
+        if let Some(missed) = self.missed(head, bits, place.vma, flags) {
+            return missed;
+        }
+        let index = self.pte_index(place.vpn);
+        let whole = u32::from(self.shape.ptes) - index;
+        self.grab_leaf(cx, Pfn(head.0 + index), whole, bits, place, flags)
+    }
+
+    /// `follow_page_pte`: one page, or a run of consecutive pages of one large folio. Every entry
+    /// of the run is looked at: only a PMD says that what follows the page in the folio also
+    /// follows it in the address space (Gunthorpe in S4; as `folio_pte_batch`).
+    fn follow_page_pte(&self, cx: &Cx, place: Place<'_>, table: Table, flags: GupFlags) -> Follow {
+        let Place { vma, vpn, .. } = place;
+        let Pte::Present { pfn, bits } = self.pte(table, vpn) else { return Follow::Fault };
+        if let Some(missed) = self.missed(pfn, bits, vma, flags) {
+            return missed;
+        }
+        if self.has(Defect::BatchBelowPmd) && pfn != ZERO_PFN && flags.foll.is_some() {
+            let nr = self.frames.nr_pages(self.frames.head(pfn));
+            return self.grab_leaf(cx, pfn, nr - (vpn & (nr - 1)), bits, place, flags);
+        }
+        if flags.foll.is_none() {
+            return Follow::Pages { page: pfn, nr: 1, writable: bits.write, refused: false };
+        }
+        if self.refused(cx, Site::Grab) {
+            return Follow::Refused(Errno::ENOMEM);
+        }
+        self.hit(Path::GupPte);
+        let most = self.pte_run(table, vpn, pfn, bits, place.limit);
+        let (mut nr, mut refused) = (1, false);
+        while nr < most && !refused && self.missed(nth_page(pfn, nr), bits, vma, flags).is_none() {
+            refused = self.refused(cx, Site::Grab);
+            nr += u32::from(!refused);
+        }
+        if nr > 1 {
+            self.hit(Path::GupPteRun);
+        }
+        self.grab(pfn, nr, flags.foll);
+        Follow::Pages { page: pfn, nr, writable: bits.write, refused }
+    }
+
+    /// How many entries from `vpn` on, at most `limit`, map one page after the other of the same
+    /// large folio with the same permissions.
+    pub(crate) fn pte_run(&self, table: Table, vpn: u32, pfn: Pfn, bits: Bits, limit: u32) -> u32 {
+        if pfn == ZERO_PFN || !self.frames.large(self.frames.head(pfn)) {
+            return 1;
+        }
+        let head = self.frames.head(pfn);
+        let in_folio = self.frames.nr_pages(head) - (pfn.0 - head.0);
+        let in_table = u32::from(self.shape.ptes) - self.pte_index(vpn);
+        let same =
+            |&i: &u32| self.pte(table, vpn + i) == Pte::Present { pfn: Pfn(pfn.0 + i), bits };
+        let most = limit.min(in_folio).min(in_table);
+        1 + (1..most).take_while(same).count() as u32
+    }
+
+    /// Why a present leaf does not do, if so; `judge` is the page whose AnonExclusive counts (the
+    /// head of a huge PMD).
+    fn missed(&self, judge: Pfn, bits: Bits, vma: &Vma, flags: GupFlags) -> Option<Follow> {
+        if !bits.read || (flags.write && !bits.write) {
+            Some(Follow::Fault)
+        } else if !bits.write && self.gup_must_unshare(judge, flags, Some(vma)) {
+            Some(Follow::Unshare)
+        } else {
+            None
+        }
+    }
+
+    /// `try_grab_folio` of what is wanted of a leaf of `whole` pages. Linux grabs one page and then
+    /// the others, which fail differently; here it is one addition.
+    fn grab_leaf(
         &self,
         cx: &Cx,
         page: Pfn,
-        judge: Pfn,
+        whole: u32,
         bits: Bits,
-        mask: u32,
+        place: Place<'_>,
         flags: GupFlags,
     ) -> Follow {
-        if !bits.read || (flags.write && !bits.write) {
-            return Follow::Fault;
-        }
-        if !bits.write && self.gup_must_unshare(judge, flags) {
-            return Follow::Unshare;
-        }
-        if flags.foll.is_some() {
-            // try_grab_folio
+        let grabs = flags.foll.is_some();
+        let clamped = !(grabs && self.has(Defect::BatchNotClamped));
+        let nr = if clamped { whole.min(place.limit) } else { whole };
+        if grabs {
             if self.refused(cx, Site::Grab) {
-                return Follow::Refused;
+                return Follow::Refused(Errno::ENOMEM);
             }
-            self.hit(if mask == 0 { Path::GupPte } else { Path::GupPmd });
-            self.grab(page, 1, flags.foll);
-        }
-        Follow::Page(page, mask)
-    }
-
-    /// `gup_must_unshare`.
-    pub(crate) fn gup_must_unshare(&self, page: Pfn, flags: GupFlags) -> bool {
-        flags.foll == Some(FollKind::Pin)
-            && !flags.write
-            && page != ZERO_PFN
-            && self.frames.anon(self.frames.head(page))
-            && !self.frames.exclusive(page)
-            && !self.has(Defect::UnshareSkipped)
-    }
-
-    /// `unpin_user_pages[_dirty_lock]`, `put_page` of each: an array, a folio at a time.
-    pub(crate) async fn unpin_user_pages(
-        &self,
-        cx: &Cx,
-        pages: &[Option<Pfn>],
-        foll: FollKind,
-        dirty: bool,
-    ) {
-        let mut at = 0;
-        while at < pages.len() {
-            let Some(first) = pages[at] else {
-                if self.has(Defect::UnpinStopsAtNull) {
-                    return;
-                }
-                at += 1;
-                continue;
-            };
-            let nr = self.gup_folio_next(&pages[at..], first);
-            let mut refs = nr as u32;
-            if self.has(Defect::UnpinIgnoresDuplicates) {
-                let run = &pages[at..at + nr];
-                refs = (0..nr).filter(|&i| !run[..i].contains(&run[i])).count() as u32;
-            }
+            self.hit(if whole == 1 { Path::GupPte } else { Path::GupPmd });
             if nr > 1 {
-                self.hit(Path::UnpinBatch);
+                self.hit(Path::GupPageMask);
+                if self.refused(cx, Site::Grab) {
+                    self.hit(Path::GupSecondGrabRefused);
+                    if self.has(Defect::GrabNotGivenBack) {
+                        self.grab(page, 1, flags.foll);
+                    }
+                    return Follow::Refused(Errno::EFAULT);
+                }
             }
-            self.unpin_folio(cx, first, refs, foll, dirty).await;
-            at += nr;
+            let mask = nr > 1 && self.has(Defect::BatchCountsMask);
+            self.grab(page, if mask { u32::from(self.shape.ptes) } else { nr }, flags.foll);
         }
+        Follow::Pages { page, nr, writable: bits.write, refused: false }
     }
 
-    /// `gup_folio_next`: how many entries from the first on are of its folio.
-    fn gup_folio_next(&self, pages: &[Option<Pfn>], first: Pfn) -> usize {
-        let folio = |pfn: Pfn| if pfn == ZERO_PFN { pfn } else { self.frames.head(pfn) };
-        let same = |page: &Option<Pfn>| page.is_some_and(|page| folio(page) == folio(first));
-        pages.iter().take_while(|page| same(page)).count()
-    }
-
-    /// `unpin_user_page_range_dirty_lock`: `nr` physically contiguous pages.
-    pub(crate) async fn unpin_user_page_range(&self, cx: &Cx, first: Pfn, nr: u32, dirty: bool) {
-        let mut at = 0;
-        while at < nr {
-            let page = nth_page(first, at);
-            let step = self.gup_folio_range_next(page, nr - at);
-            self.hit(Path::UnpinRange);
-            self.unpin_folio(cx, page, step, FollKind::Pin, dirty).await;
-            at += step;
+    /// `gup_must_unshare`; GUP-fast knows no VMA.
+    pub(crate) fn gup_must_unshare(&self, page: Pfn, flags: GupFlags, vma: Option<&Vma>) -> bool {
+        if flags.write || flags.foll != Some(FollKind::Pin) || self.has(Defect::UnshareSkipped) {
+            return false;
         }
-    }
-
-    /// `gup_folio_range_next`: how many of the next `left` pages are of the folio of `page`.
-    fn gup_folio_range_next(&self, page: Pfn, left: u32) -> u32 {
-        if page == ZERO_PFN {
-            return 1;
+        if page == ZERO_PFN || !self.frames.anon(self.frames.head(page)) {
+            return flags.longterm && vma.is_none_or(Vma::cow);
         }
-        let head = self.frames.head(page);
-        if !self.frames.large(head) {
-            return 1;
-        }
-        if self.has(Defect::UnpinRangePastFolio) {
-            return left;
-        }
-        left.min(self.frames.nr_pages(head) - (page.0 - head.0))
-    }
-
-    async fn unpin_folio(&self, cx: &Cx, page: Pfn, refs: u32, foll: FollKind, dirty: bool) {
-        if dirty && page != ZERO_PFN {
-            let head = self.frames.head(page);
-            if !self.frames.dirty(head) {
-                self.folio_lock(cx, head).await;
-                self.frames.set_dirty(head);
-                self.folio_unlock(cx, head);
-            }
-        }
-        let foll = if self.has(Defect::PutForPin) { FollKind::Get } else { foll };
-        self.gup_put_folio(page, refs, foll);
+        !self.frames.exclusive(page)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Page faults (kernel: `mm/memory.c`).
 
-use program::{Birth, Errno, MmId, Prot, Site};
+use program::{Birth, Errno, MmId, Site};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -503,10 +503,5 @@ impl World {
         if let Pmd::Table(table) = self.pmd(vmf.mm, self.pmd_number(vmf.vpn)) {
             self.set_pte(vmf.mm, table, vmf.vpn, pte);
         }
-    }
-
-    /// Whether GUP may read or write through a VMA at all (`check_vma_flags`).
-    pub(crate) fn check_vma_flags(vma: &Vma, write: bool) -> bool {
-        if write { vma.flags.prot == Prot::ReadWrite } else { vma.readable() }
     }
 }

@@ -14,10 +14,18 @@ const NR_MAX_MIGRATE_PASSES: u32 = 2;
 
 /// Where destinations come from (`get_new_folio`).
 #[derive(Clone, Copy)]
-struct Target {
-    place: Place,
+pub(crate) struct Target {
+    pub place: Place,
     /// The step's injection applies.
-    inject: bool,
+    pub inject: bool,
+}
+
+/// What `migrate_folio_unmap` made of a folio.
+enum Unmap {
+    /// MIGRATEPAGE_UNMAP: migration entries everywhere, both folios locked.
+    To(Pfn),
+    /// MIGRATEPAGE_SUCCESS: freed from under us.
+    Freed,
 }
 
 impl World {
@@ -35,105 +43,184 @@ impl World {
             return Err(Errno::EBUSY);
         }
         let target = Target { place: cx.place, inject: true };
-        self.migrate_isolated(cx, head, mode, target).await
+        self.migrate_isolated(cx, vec![head], mode, target).await
     }
 
-    /// `migrate_pages` of one isolated folio, then `putback_movable_pages` of what is left.
-    async fn migrate_isolated(
+    /// `migrate_pages` of isolated folios, then `putback_movable_pages` of what is left.
+    pub(crate) async fn migrate_isolated(
         &self,
         cx: &Cx,
-        head: Pfn,
+        mut from: Vec<Pfn>,
         mode: Mode,
         target: Target,
     ) -> Result<(), Errno> {
-        let mut left = Vec::new();
-        let result = self.migrate_pages(cx, head, mode, target, &mut left).await;
-        let empty = left.is_empty();
-        for head in left {
+        let result = self.migrate_pages(cx, &mut from, mode, target).await;
+        let empty = from.is_empty();
+        for head in from {
             if !self.has(Defect::FailedMigrationNotPutBack) {
                 self.folio_putback_lru(cx, head);
             }
         }
         match result {
-            Err(errno) => Err(errno),
-            Ok(()) if empty => Ok(()),
-            Ok(()) => Err(Errno::EAGAIN),
+            Ok(()) if !empty => Err(Errno::EAGAIN),
+            result => result,
         }
     }
 
-    /// `migrate_pages`: Err is -ENOMEM. What did not migrate is appended to `left`.
+    /// `migrate_pages`: Err is -ENOMEM. What did not migrate is in `from` after it.
     async fn migrate_pages(
         &self,
         cx: &Cx,
-        head: Pfn,
+        from: &mut Vec<Pfn>,
         mode: Mode,
         target: Target,
-        left: &mut Vec<Pfn>,
     ) -> Result<(), Errno> {
-        let large = self.frames.large(head);
-        if large && self.frames.partially_mapped(head) && self.try_split_folio(cx, head).await {
-            self.migrate_split(cx, head, target, left).await;
-            return Ok(());
+        let (mut parts, mut ret) = (Vec::new(), Vec::new());
+        let batch = self.migrate_pages_batch(cx, from, &mut ret, Some(&mut parts), target);
+        let mut result = batch.await;
+        if result.is_ok() && mode == Mode::Sync {
+            from.append(&mut ret);
+            result = self.migrate_pages_sync(cx, from, &mut ret, &mut parts, target).await;
         }
-        for pass in 0..NR_MAX_MIGRATE_PASSES {
-            let retry = Target { inject: target.inject && pass == 0, ..target };
-            match self.unmap_and_move(cx, head, mode, retry).await {
-                Ok(()) => return Ok(()),
-                Err(Errno::ENOMEM) if large && self.try_split_folio(cx, head).await => {
-                    self.migrate_split(cx, head, target, left).await;
-                    return Ok(());
+        ret.append(from);
+        if result.is_ok() && !parts.is_empty() {
+            // With minimal effort; whether it worked shows in what is left.
+            let _ = self.migrate_pages_batch(cx, &mut parts, &mut ret, None, target).await;
+        }
+        ret.append(&mut parts);
+        *from = ret;
+        result
+    }
+
+    /// The second half of `migrate_pages_sync`: what failed in the batch, one by one, sleeping.
+    async fn migrate_pages_sync(
+        &self,
+        cx: &Cx,
+        from: &mut Vec<Pfn>,
+        ret: &mut Vec<Pfn>,
+        parts: &mut Vec<Pfn>,
+        target: Target,
+    ) -> Result<(), Errno> {
+        let mut rest = std::mem::take(from).into_iter();
+        while let Some(src) = rest.next() {
+            let one = self.migrate_one_sync(cx, src, parts, target).await;
+            if let Err(errno) = one {
+                ret.push(src);
+                if errno == Errno::ENOMEM {
+                    from.extend(rest);
+                    return Err(errno);
                 }
-                Err(Errno::ENOMEM) => {
-                    self.hit(Path::MigrateNoDst);
-                    left.push(head);
-                    return Err(Errno::ENOMEM);
-                }
-                Err(_) => {}
             }
         }
-        left.push(head);
         Ok(())
     }
 
-    /// `try_split_folio` of an isolated folio: its pages stay isolated.
-    async fn try_split_folio(&self, cx: &Cx, head: Pfn) -> bool {
-        if !self.folio_trylock(cx, head) {
+    async fn migrate_one_sync(
+        &self,
+        cx: &Cx,
+        src: Pfn,
+        parts: &mut Vec<Pfn>,
+        target: Target,
+    ) -> Result<(), Errno> {
+        let target = Target { inject: false, ..target };
+        if self.migrate_split(cx, src, true, parts).await {
+            return Ok(());
+        }
+        match self.migrate_folio_unmap(cx, src, Mode::Sync, target).await {
+            Ok(Unmap::Freed) => Ok(()),
+            Ok(Unmap::To(dst)) => self.migrate_folio_move(cx, src, dst).await,
+            Err(Errno::ENOMEM) if self.migrate_split(cx, src, false, parts).await => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// `migrate_pages_batch`, asynchronous: unmaps all that it can, then moves it. What it could
+    /// not unmap stays in `from`, what it could not move goes to `ret`. Without `parts` nothing is
+    /// split, and one pass is made.
+    async fn migrate_pages_batch(
+        &self,
+        cx: &Cx,
+        from: &mut Vec<Pfn>,
+        ret: &mut Vec<Pfn>,
+        mut parts: Option<&mut Vec<Pfn>>,
+        target: Target,
+    ) -> Result<(), Errno> {
+        let mut unmapped = Vec::new();
+        let mut result = Ok(());
+        let passes = if parts.is_some() { NR_MAX_MIGRATE_PASSES } else { 1 };
+        for pass in 0..passes {
+            let target = Target { inject: target.inject && pass == 0, ..target };
+            let mut list = std::mem::take(from).into_iter();
+            for src in list.by_ref() {
+                if let Some(parts) = parts.as_deref_mut()
+                    && self.migrate_split(cx, src, true, parts).await
+                {
+                    continue;
+                }
+                match self.migrate_folio_unmap(cx, src, Mode::Async, target).await {
+                    Ok(Unmap::Freed) => {}
+                    Ok(Unmap::To(dst)) => unmapped.push((src, dst)),
+                    Err(Errno::ENOMEM) => {
+                        if let Some(parts) = parts.as_deref_mut()
+                            && self.migrate_split(cx, src, false, parts).await
+                        {
+                            continue;
+                        }
+                        self.hit(Path::MigrateNoDst);
+                        from.push(src);
+                        result = Err(Errno::ENOMEM);
+                        break;
+                    }
+                    Err(_) => from.push(src),
+                }
+            }
+            from.extend(list);
+            if result.is_err() || from.is_empty() {
+                break;
+            }
+        }
+        for (src, dst) in unmapped {
+            if self.migrate_folio_move(cx, src, dst).await.is_err() {
+                ret.push(src);
+            }
+        }
+        result
+    }
+
+    /// `try_split_folio` of an isolated large folio, if it is `partially` mapped where that is
+    /// asked: its pages, still isolated, go to `parts`, the last first.
+    async fn migrate_split(
+        &self,
+        cx: &Cx,
+        head: Pfn,
+        partially: bool,
+        parts: &mut Vec<Pfn>,
+    ) -> bool {
+        let candidate = !partially || self.frames.partially_mapped(head);
+        if !self.frames.large(head) || !candidate || !self.folio_trylock(cx, head) {
             return false;
         }
         let split = self.split_folio(cx, head, true).await;
         self.folio_unlock(cx, head);
+        if split {
+            self.hit(Path::MigrateSplit);
+            parts.extend((0..u32::from(self.shape.ptes)).rev().map(|i| Pfn(head.0 + i)));
+        }
         split
     }
 
-    /// The pages of a folio that was split for migration: last page first, one async attempt each.
-    async fn migrate_split(&self, cx: &Cx, head: Pfn, target: Target, left: &mut Vec<Pfn>) {
-        self.hit(Path::MigrateSplit);
-        let mut out_of_memory = false;
-        for i in (0..u32::from(self.shape.ptes)).rev() {
-            let page = Pfn(head.0 + i);
-            if out_of_memory {
-                left.push(page);
-                continue;
-            }
-            if let Err(errno) = self.unmap_and_move(cx, page, Mode::Async, target).await {
-                out_of_memory = errno == Errno::ENOMEM;
-                left.push(page);
-            }
-        }
-    }
-
-    /// `migrate_folio_unmap` and `migrate_folio_move` of one isolated folio.
-    async fn unmap_and_move(
+    /// `migrate_folio_unmap` of one isolated folio.
+    async fn migrate_folio_unmap(
         &self,
         cx: &Cx,
         src: Pfn,
         mode: Mode,
         target: Target,
-    ) -> Result<(), Errno> {
+    ) -> Result<Unmap, Errno> {
         if self.frames.refcount(src) == 1 {
             // Freed from under us: the isolation holds the last reference.
             self.folio_put(src);
-            return Ok(());
+            return Ok(Unmap::Freed);
         }
         if target.inject && self.refused(cx, Site::Dst) {
             return Err(Errno::ENOMEM);
@@ -149,16 +236,30 @@ impl World {
             self.folio_lock(cx, src).await;
         }
         self.folio_trylock(cx, dst);
-        let unmapped = self.try_to_migrate(cx, src, false).await;
-        if !unmapped || !self.folio_migrate_mapping(cx, src, dst) {
-            self.hit(if unmapped { Path::MigrateRefs } else { Path::MigratePinned });
-            self.remove_migration_ptes(cx, src, src).await;
-            self.folio_unlock(cx, src);
-            self.folio_unlock(cx, dst);
-            self.folio_put(dst);
+        if self.try_to_migrate(cx, src, false).await {
+            return Ok(Unmap::To(dst));
+        }
+        self.hit(Path::MigratePinned);
+        self.migrate_folio_undo(cx, src, dst).await;
+        Err(Errno::EAGAIN)
+    }
+
+    /// `migrate_folio_undo_src`, `migrate_folio_undo_dst`.
+    async fn migrate_folio_undo(&self, cx: &Cx, src: Pfn, dst: Pfn) {
+        self.remove_migration_ptes(cx, src, src).await;
+        self.folio_unlock(cx, src);
+        self.folio_unlock(cx, dst);
+        self.folio_put(dst);
+    }
+
+    /// `migrate_folio_move` of a folio that was unmapped; undone if it fails.
+    async fn migrate_folio_move(&self, cx: &Cx, src: Pfn, dst: Pfn) -> Result<(), Errno> {
+        if !self.folio_migrate_mapping(cx, src, dst) {
+            self.hit(Path::MigrateRefs);
+            self.migrate_folio_undo(cx, src, dst).await;
             return Err(Errno::EAGAIN);
         }
-        self.hit(if order == 0 { Path::Migrated } else { Path::MigratedHuge });
+        self.hit(if self.frames.large(src) { Path::MigratedHuge } else { Path::Migrated });
         self.folio_add_lru(cx, dst);
         self.remove_migration_ptes(cx, src, dst).await;
         self.frames.set_mapping(src, Mapping::None);
@@ -204,17 +305,19 @@ impl World {
         if needed > self.shape.pages[Place::Normal as usize] {
             return Err(Errno::EBUSY);
         }
-        // lru_cache_disable
+        // start_isolate_page_range, lru_cache_disable
+        self.isolated.set(Some(place));
         self.lru_disabled.set(true);
         self.lru_add_drain_all();
         // do_migrate_range: everything that can be isolated.
         let target = Target { place: Place::Normal, inject: false };
         for head in self.folios_in(place) {
             if self.folio_isolate_lru(head) {
-                let _left_over = self.migrate_isolated(cx, head, Mode::Sync, target).await;
+                let _left_over = self.migrate_isolated(cx, vec![head], Mode::Sync, target).await;
             }
         }
         self.lru_disabled.set(false);
+        self.isolated.set(None);
         if self.zones.used(place) == 0 {
             self.hit(Path::OfflineDone);
             Ok(())

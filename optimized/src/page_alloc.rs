@@ -64,7 +64,9 @@ impl World {
     /// `folio_alloc`, with the step's injection at `site`. The folio has one reference and no
     /// name yet.
     pub(crate) fn folio_alloc(&self, cx: &Cx, site: Site, order: u8, anon: bool) -> Option<Pfn> {
-        if self.refused(cx, site) { None } else { self.folio_alloc_at(cx.place, order, anon) }
+        // current_gfp_context
+        let place = if cx.memalloc_pin.get() { Place::Normal } else { cx.place };
+        if self.refused(cx, site) { None } else { self.folio_alloc_at(place, order, anon) }
     }
 
     /// As [`World::folio_alloc`], without injection.
@@ -92,6 +94,9 @@ impl World {
 
     /// The name of the next folio with this birth in this step.
     pub(crate) fn name_of(&self, cx: &Cx, birth: Birth) -> Name {
+        if let Birth::Migrate(_) = birth {
+            return Name::new(cx.number, birth, 0); // a folio migrates away once
+        }
         let mut births = self.births.borrow_mut();
         let nth = births.iter().filter(|&&b| b == (cx.number, birth)).count() as u32;
         births.push((cx.number, birth));

@@ -23,8 +23,8 @@ impl World {
             handles: (0..=u8::MAX)
                 .map(HandleId)
                 .zip(self.handles.borrow().iter())
-                .filter(|(_, pages)| !pages.is_empty())
-                .map(|(id, pages)| (id, pages.iter().map(|&pfn| self.page_ref(pfn)).collect()))
+                .filter(|(_, held)| !held.pages.is_empty())
+                .map(|(id, h)| (id, h.pages.iter().map(|&pfn| self.page_ref(pfn)).collect()))
                 .collect(),
             locks: self.held_locks().map(|(id, pfn)| (id, name(pfn))).collect(),
             cache: self.cache.borrow().iter().map(|&(o, i, pfn)| ((o, i), name(pfn))).collect(),

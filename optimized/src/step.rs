@@ -4,13 +4,13 @@ use std::pin::pin;
 
 use machine::Task;
 use program::{
-    Call, Entry, Errno, Foll, Form, HandleId, LockId, MmId, Model, Op, Outcome, Place, Ret, Shape,
+    Call, Entry, Errno, Foll, Form, HandleId, LockId, MmId, Model, Op, Outcome, Place, Report, Ret, Shape,
     Snapshot, Span, Step, written,
 };
 
 use crate::defects::Defect;
-use crate::frame::{Pfn, ZERO_PFN};
-use crate::gup::{GupFlags, nth_page};
+use crate::gup::GupFlags;
+use crate::gup_sink::{Count, Pfns, Sink};
 use crate::world::{Cx, World};
 
 impl Model for World {
@@ -92,17 +92,26 @@ impl World {
                 ret(self.migrate_at(cx, mm, layout.span(range).start, mode).await)
             }
             Op::Offline { place } => ret(self.offline_pages(cx, place).await),
-            Op::Gup { mm, range, handle, entry, foll, write } => {
-                let flags = GupFlags { write, foll: Some(foll) };
-                self.op_gup(cx, mm, layout.span(range), entry, flags, handle).await
+            Op::Gup { mm, range, handle, entry, foll, write, longterm, form } => {
+                let flags = GupFlags { write, longterm, foll: Some(foll) };
+                self.op_gup(cx, mm, layout.span(range), entry, flags, handle, form).await
+            }
+            Op::Walk { mm, range, write, report } => {
+                let flags = GupFlags { write, longterm: false, foll: None };
+                let span = layout.span(range);
+                let got = match report {
+                    Report::Pfns => self.get_user_pages(cx, mm, span, flags, &mut Pfns(data)).await,
+                    Report::Count => self.get_user_pages(cx, mm, span, flags, &mut Count).await,
+                };
+                got.map_or_else(Ret::Err, Ret::Ok)
             }
             Op::Put { handle } => {
-                let pages = self.take_handles(handle, None, false);
-                self.op_unpin(cx, pages, Foll::Get, Form::Pages, false).await
+                let taken = self.take_handles(handle, None, Form::Range, false);
+                self.op_unpin(cx, taken, Foll::Get, Form::Pages, false).await
             }
             Op::Unpin { handle, also, form, dirty, hole } => {
-                let pages = self.take_handles(handle, also, hole);
-                self.op_unpin(cx, pages, Foll::Pin, form, dirty).await
+                let taken = self.take_handles(handle, also, form, hole);
+                self.op_unpin(cx, taken, Foll::Pin, form, dirty).await
             }
             Op::Peek { handle } => self.op_peek(handle, data).await,
             Op::LockPage { mm, range, lock, task } => {
@@ -133,6 +142,7 @@ impl World {
         Ret::Ok(span.end - span.start)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the operation")]
     async fn op_gup(
         &self,
         cx: &Cx,
@@ -141,54 +151,22 @@ impl World {
         entry: Entry,
         flags: GupFlags,
         handle: HandleId,
+        form: Form,
     ) -> Ret {
-        let mut pages = self.handle_buffer(handle);
+        let mut held = self.handle_buffer(handle);
+        let sink: &mut dyn Sink = match form {
+            Form::Pages => &mut held.pages,
+            Form::Range => &mut held.ranges,
+        };
         if flags.foll == Some(Foll::Pin) {
             self.mm_set_has_pinned(mm);
         }
         let got = match entry {
-            Entry::Slow => self.get_user_pages(cx, mm, span, flags, &mut pages).await,
-            _ => self.gup_fast_fallback(cx, mm, span, flags, entry, &mut pages).await,
+            Entry::Slow => self.gup_longterm_locked(cx, mm, span, flags, sink).await,
+            _ => self.gup_fast_fallback(cx, mm, span, flags, entry, sink).await,
         };
-        self.handle_keep(handle, pages);
+        self.handle_keep(handle, held);
         got.map_or_else(Ret::Err, Ret::Ok)
-    }
-
-    async fn op_unpin(
-        &self,
-        cx: &Cx,
-        pages: Vec<Option<Pfn>>,
-        foll: Foll,
-        form: Form,
-        dirty: bool,
-    ) -> Ret {
-        let count = pages.iter().flatten().count() as u32;
-        match form {
-            _ if count == 0 => {}
-            Form::Pages => self.unpin_user_pages(cx, &pages, foll, dirty).await,
-            Form::Range => self.unpin_runs(cx, &pages, dirty).await,
-        }
-        self.unpinned.set(pages);
-        if count == 0 { Ret::Void } else { Ret::Ok(count) }
-    }
-
-    /// The caller coalesces as one that builds a bvec does: by pfn alone.
-    async fn unpin_runs(&self, cx: &Cx, pages: &[Option<Pfn>], dirty: bool) {
-        let mut at = 0;
-        while at < pages.len() {
-            let Some(first) = pages[at] else {
-                at += 1;
-                continue;
-            };
-            let next = |i: u32, page: Pfn| page == nth_page(first, i) && page != ZERO_PFN;
-            let run = (1u32..)
-                .zip(&pages[at + 1..])
-                .take_while(|(i, page)| page.is_some_and(|page| next(*i, page)))
-                .count()
-                + 1;
-            self.unpin_user_page_range(cx, first, run as u32, dirty).await;
-            at += run;
-        }
     }
 
     async fn op_peek(&self, handle: HandleId, data: &mut Vec<u64>) -> Ret {

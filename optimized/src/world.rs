@@ -10,8 +10,10 @@ use program::{Birth, Fail, LockId, MmId, Model, ObjectId, Place, Shape, Step, Ta
 use crate::coverage::Path;
 use crate::defects::{Defect, Defects};
 use crate::frame::{Frames, Pfn};
+use crate::handle::Held;
 use crate::page_alloc::Zones;
 use crate::pgtable::{Pmd, Tables};
+use crate::unpin::Taken;
 use crate::vma::Vma;
 use crate::vma_table::VmaTable;
 
@@ -93,6 +95,8 @@ pub(crate) struct Cx {
     pub fail: Option<Fail>,
     /// Attempts so far at the site of `fail`.
     pub attempt: Cell<u32>,
+    /// PF_MEMALLOC_PIN: nothing is allocated from MOVABLE or CMA.
+    pub memalloc_pin: Cell<bool>,
 }
 
 /// The near-kernel MM: counters, page tables, locks.
@@ -107,15 +111,17 @@ pub struct World {
     pub(crate) cache: RefCell<Vec<(ObjectId, u32, Pfn)>>,
     pub(crate) batches: Vec<RefCell<Vec<Pfn>>>,
     pub(crate) lru_disabled: Cell<bool>,
+    /// The place whose pageblocks are MIGRATE_ISOLATE.
+    pub(crate) isolated: Cell<Option<Place>>,
     pub(crate) zero_refs: Cell<i64>,
     /// Births of the steps that run, each with its step.
     pub(crate) births: RefCell<Vec<(usize, Birth)>>,
     mms: Box<[Mm; MMS]>,
     mms_used: Cell<usize>,
     /// By `HandleId`: the pages it holds; none, if it does not exist.
-    pub(crate) handles: RefCell<Vec<Vec<Pfn>>>,
+    pub(crate) handles: RefCell<Vec<Held>>,
     /// Reused by every unpin.
-    pub(crate) unpinned: Cell<Vec<Option<Pfn>>>,
+    pub(crate) unpinned: Cell<Taken>,
     pub(crate) locks: RefCell<Vec<Option<(Pfn, Task)>>>,
     defects: Defects,
     conduct: Cell<Option<Conduct>>,
@@ -143,6 +149,7 @@ impl World {
             cache: RefCell::default(),
             batches: (0..8).map(|_| RefCell::default()).collect(),
             lru_disabled: Cell::new(false),
+            isolated: Cell::new(None),
             zero_refs: Cell::new(0),
             births: RefCell::default(),
             mms: Box::new(std::array::from_fn(|_| Mm::default())),
@@ -276,6 +283,7 @@ impl World {
             place: step.place,
             fail: step.fail,
             attempt: Cell::new(0),
+            memalloc_pin: Cell::new(false),
         }
     }
 
@@ -307,6 +315,7 @@ impl World {
         self.cache.get_mut().clear();
         self.batches.iter_mut().for_each(|batch| batch.get_mut().clear());
         self.lru_disabled.set(false);
+        self.isolated.set(None);
         self.zero_refs.set(0);
         for mm in &mut self.mms[..self.mms_used.get()] {
             mm.alive.set(false);
@@ -318,7 +327,7 @@ impl World {
             mm.write_protect_seq = SeqCount::default();
         }
         self.mms_used.set(0);
-        self.handles.get_mut().iter_mut().for_each(Vec::clear);
+        self.handles.get_mut().iter_mut().for_each(Held::clear);
         self.locks.get_mut().clear();
         self.mm_alive(MmId(0));
     }

@@ -205,6 +205,12 @@ pub fn handle(handle: HandleId, index: u32, page: PageRef) -> u64 {
     term(18, page_code(page), u64::from(handle.0) << 32 | u64::from(index))
 }
 
+/// What a walk that takes no references reports of a page (not a term of a state).
+#[inline]
+pub fn walked(page: PageRef, writable: bool) -> u64 {
+    term(23, page_code(page), u64::from(writable)) | 1 << 63
+}
+
 /// A lock held across operations.
 #[inline]
 pub fn lock(lock: LockId, name: Name) -> u64 {

@@ -52,8 +52,11 @@ kinds! {
     Get "get" 5
     GetFast "get-fast" 4
     GetFastOnly "get-fast-only" 3
-    Pin "pin" 8
-    PinFast "pin-fast" 6
+    Pin "pin" 5
+    PinFast "pin-fast" 4
+    PinLongterm "pin-longterm" 3
+    PinLongtermFast "pin-longterm-fast" 2
+    Walk "walk" 1
     Put "put" 6
     Unpin "unpin" 14
     Peek "peek" 3
@@ -99,8 +102,13 @@ impl Kind {
                 Entry::Fast => Kind::GetFast,
                 Entry::FastOnly => Kind::GetFastOnly,
             },
-            Op::Gup { foll: Foll::Pin, entry: Entry::Slow, .. } => Kind::Pin,
-            Op::Gup { foll: Foll::Pin, .. } => Kind::PinFast,
+            Op::Gup { foll: Foll::Pin, entry, longterm, .. } => match (entry, longterm) {
+                (Entry::Slow, false) => Kind::Pin,
+                (_, false) => Kind::PinFast,
+                (Entry::Slow, true) => Kind::PinLongterm,
+                (_, true) => Kind::PinLongtermFast,
+            },
+            Op::Walk { .. } => Kind::Walk,
             Op::Put { .. } => Kind::Put,
             Op::Unpin { .. } => Kind::Unpin,
             Op::Peek { .. } => Kind::Peek,
@@ -149,8 +157,19 @@ impl Kind {
     /// Whether it faults pages in.
     pub(crate) fn populates(self) -> bool {
         use Kind::*;
-        const YES: u64 =
-            bits(&[PopulateRead, PopulateWrite, Read, Write, Get, GetFast, Pin, PinFast]);
+        const YES: u64 = bits(&[
+            PopulateRead,
+            PopulateWrite,
+            Read,
+            Write,
+            Get,
+            GetFast,
+            Pin,
+            PinFast,
+            PinLongterm,
+            PinLongtermFast,
+            Walk,
+        ]);
         YES & self.bit() != 0
     }
 
@@ -165,7 +184,7 @@ impl Kind {
         matches!(
             self,
             Read | Write | Fork | Collapse | PopulateRead | PopulateWrite | Get | GetFast | Pin
-        ) || matches!(self, PinFast | Migrate)
+        ) || matches!(self, PinFast | PinLongterm | PinLongtermFast | Walk | Migrate)
     }
 
     /// The sites at which it can fail.
@@ -179,6 +198,9 @@ impl Kind {
             Mremap => &[Table],
             Collapse => &[Site::Huge],
             Get | Pin => &[Grab, Table, Page, Huge, Cache],
+            PinLongterm => &[Dst, Grab, Table, Page, Huge, Cache],
+            PinLongtermFast => &[Dst, GrabFast, Grab, Table, Page, Huge, Cache],
+            Walk => &[Table, Page, Huge, Cache],
             GetFast | PinFast => &[GrabFast, Grab, Table, Page, Huge, Cache],
             GetFastOnly => &[GrabFast],
             Migrate => &[Dst],

@@ -37,7 +37,7 @@ pub use mutate::Mutator;
 pub use object::Object;
 pub use op::{
     Advice, AreaId, Backing, Entry, FILE_PAGES, FILES, Fail, Foll, Form, HandleId, LockId, MmId,
-    Mode, Op, Prot, Range, Site, Step, TaskId, on_disk, written,
+    Mode, Op, Prot, Range, Report, Site, Step, TaskId, on_disk, written,
 };
 pub use outcome::{Errno, Outcome, Ret};
 pub use program::{Layout, Phase, Program, Span};

@@ -41,6 +41,7 @@ impl Op {
             | Op::Fork { mm, .. }
             | Op::Exit { mm }
             | Op::Gup { mm, .. }
+            | Op::Walk { mm, .. }
             | Op::SplitFolio { mm, .. }
             | Op::Migrate { mm, .. }
             | Op::LockPage { mm, .. } => Some(mm),
@@ -61,6 +62,7 @@ impl Op {
             | Op::Fork { mm, .. }
             | Op::Exit { mm }
             | Op::Gup { mm, .. }
+            | Op::Walk { mm, .. }
             | Op::SplitFolio { mm, .. }
             | Op::Migrate { mm, .. }
             | Op::LockPage { mm, .. } => Some(mm),
@@ -78,6 +80,7 @@ impl Op {
             | Op::Read { range, .. }
             | Op::Write { range, .. }
             | Op::Gup { range, .. }
+            | Op::Walk { range, .. }
             | Op::SplitFolio { range, .. }
             | Op::Migrate { range, .. }
             | Op::LockPage { range, .. } => Some(range),
@@ -95,6 +98,7 @@ impl Op {
             | Op::Read { range, .. }
             | Op::Write { range, .. }
             | Op::Gup { range, .. }
+            | Op::Walk { range, .. }
             | Op::SplitFolio { range, .. }
             | Op::Migrate { range, .. }
             | Op::LockPage { range, .. } => Some(range),

@@ -116,13 +116,23 @@ pub enum Foll {
     Pin,
 }
 
-/// How an unpin names its pages.
+/// How GUP hands over its pages, and how an unpin names them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Form {
-    /// `unpin_user_pages[_dirty_lock]`: an array of pages.
+    /// An array of pages (`unpin_user_pages[_dirty_lock]`).
     Pages,
-    /// `unpin_user_page_range_dirty_lock`: runs of physically contiguous pages.
+    /// Runs of contiguous pages: from GUP each inside one folio, as a bvec or scatterlist takes
+    /// them; to unpin merged by pfn alone (`unpin_user_page_range_dirty_lock`).
     Range,
+}
+
+/// What a walk that takes no references reports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Report {
+    /// How many pages there are.
+    Count,
+    /// Each page and whether its entry is writable (the format of `hmm_range_fault`).
+    Pfns,
 }
 
 /// Mode of `migrate_pages`.
@@ -159,8 +169,19 @@ pub enum Op {
     Fork { mm: MmId, child: MmId },
     /// exit of the address space; never `MmId(0)`.
     Exit { mm: MmId },
-    /// GUP: creates `handle`.
-    Gup { mm: MmId, range: Range, handle: HandleId, entry: Entry, foll: Foll, write: bool },
+    /// GUP: creates `handle`. `longterm` (FOLL_LONGTERM) goes with FOLL_PIN only.
+    Gup {
+        mm: MmId,
+        range: Range,
+        handle: HandleId,
+        entry: Entry,
+        foll: Foll,
+        write: bool,
+        longterm: bool,
+        form: Form,
+    },
+    /// GUP's slow walk without references.
+    Walk { mm: MmId, range: Range, write: bool, report: Report },
     /// Drops a FOLL_GET handle (`put_page` each).
     Put { handle: HandleId },
     /// Drops one or two FOLL_PIN handles in one call; `hole` leaves a NULL entry between them.

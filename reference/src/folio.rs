@@ -6,7 +6,7 @@ use program::{HandleId, LockId, MmId, ObjectId, Place, TaskId};
 use crate::state::reuse_clone;
 
 /// References of one FOLL_PIN of an order-0 page (GUP_PIN_COUNTING_BIAS).
-const PIN_BIAS: u64 = 1024;
+pub(crate) const PIN_BIAS: u64 = 1024;
 
 /// One relation: who holds the folio. The rows of table B2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

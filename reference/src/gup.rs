@@ -1,13 +1,14 @@
 //! GUP: get, pin, put, unpin, peek (ops 3, B5, B6, K10).
 
 use program::{
-    Entry as EntryPoint, Errno, Foll, HandleId, MmId, ObjectId, Ret, Site, Span, digest,
+    Entry as EntryPoint, Errno, HandleId, MmId, ObjectId, Report, Ret, Site, Span, digest,
 };
 
 use crate::fault::Access;
 use crate::folio::Owner;
-use crate::mm::{Mapped, Page};
+use crate::mm::{Entry, Mapped, Page};
 use crate::state::{Done, State, Stop, fail, reuse_clone};
+use crate::vma::Vma;
 
 /// Pages that GUP returned, in order.
 #[derive(Default, Debug)]
@@ -17,6 +18,15 @@ pub(crate) struct Handle {
 }
 reuse_clone!(Handle { pinned, pages });
 
+/// What a walk wants of each page.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Want {
+    /// FOLL_PIN, not FOLL_GET or nothing.
+    pub pin: bool,
+    pub write: bool,
+    pub longterm: bool,
+}
+
 impl State {
     pub fn gup(
         &mut self,
@@ -24,10 +34,9 @@ impl State {
         span: Span,
         handle: HandleId,
         entry: EntryPoint,
-        foll: Foll,
-        write: bool,
+        want: Want,
     ) -> Done<Ret> {
-        let pin = foll == Foll::Pin;
+        let pin = want.pin;
         if pin {
             self.set_has_pinned(mm);
         }
@@ -37,10 +46,14 @@ impl State {
         self.handle_mut(handle).pinned = pin;
         let mut at = span.start;
         if entry != EntryPoint::Slow {
-            self.gup_fast(mm, span, handle, write, &mut at);
+            self.gup_fast(mm, span, handle, want, &mut at);
         }
         if entry != EntryPoint::FastOnly {
-            match self.gup_slow(mm, span, handle, write, &mut at) {
+            let result = match want.longterm {
+                true => self.gup_longterm(mm, span, handle, want, &mut at),
+                false => self.gup_slow(mm, span, handle, want, &mut at),
+            };
+            match result {
                 // After at least one page an error only shortens the result (B5).
                 Err(Stop::Fail(_)) if at > span.start => {}
                 result => result?,
@@ -49,12 +62,50 @@ impl State {
         Ok(Ret::Ok(at - span.start))
     }
 
+    /// The slow walk without references.
+    pub fn walk(
+        &mut self,
+        mm: MmId,
+        span: Span,
+        write: bool,
+        report: Report,
+        values: &mut Vec<u64>,
+    ) -> Done<Ret> {
+        let want = Want { write, ..Want::default() };
+        for vpn in span.start..span.end {
+            match self.walk_page(mm, vpn, want) {
+                Ok(entry) if report == Report::Pfns => {
+                    values.push(digest::walked(self.ledger.page_ref(entry.page), entry.write));
+                }
+                Ok(_) => {}
+                Err(Stop::Fail(_)) if vpn > span.start => {
+                    return Ok(Ret::Ok(vpn - span.start));
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+        Ok(Ret::Ok(span.end - span.start))
+    }
+
+    fn walk_page(&mut self, mm: MmId, vpn: u32, want: Want) -> Done<Entry> {
+        self.check_vma_flags(mm, vpn, want)?;
+        loop {
+            match self.follow_page(mm, vpn, want) {
+                Ok(mapped) => return Ok(mapped.entry),
+                Err(access) => self.faultin_page(mm, vpn, access)?,
+            }
+        }
+    }
+
     /// `gup_fast`: the prefix that needs no lock and no fault. `at` ends behind it.
-    fn gup_fast(&mut self, mm: MmId, span: Span, handle: HandleId, write: bool, at: &mut u32) {
-        let pin = self.handles[usize::from(handle.0)].pinned;
+    fn gup_fast(&mut self, mm: MmId, span: Span, handle: HandleId, want: Want, at: &mut u32) {
         while *at < span.end {
-            let Ok(mapped) = self.follow_page(mm, *at, pin, write) else { return };
-            if mapped.entry.page == Page::Zero || self.attempt(Site::GrabFast).is_err() {
+            let Ok(mapped) = self.follow_page(mm, *at, want) else { return };
+            let Page::Of(folio, _) = mapped.entry.page else { return };
+            if self.attempt(Site::GrabFast).is_err() {
+                return;
+            }
+            if want.longterm && !self.longterm_fast(mapped, folio, want.write) {
                 return;
             }
             self.grab_run(handle, mapped, span.end, at);
@@ -62,23 +113,17 @@ impl State {
     }
 
     /// `__get_user_pages`.
-    fn gup_slow(
+    pub fn gup_slow(
         &mut self,
         mm: MmId,
         span: Span,
         handle: HandleId,
-        write: bool,
+        want: Want,
         at: &mut u32,
     ) -> Done {
-        let pin = self.handles[usize::from(handle.0)].pinned;
         while *at < span.end {
-            let permits = self
-                .vma(mm, *at)
-                .is_some_and(|vma| if write { vma.is_writable() } else { vma.is_readable() });
-            if !permits {
-                return fail(Errno::EFAULT);
-            }
-            match self.follow_page(mm, *at, pin, write) {
+            self.check_vma_flags(mm, *at, want)?;
+            match self.follow_page(mm, *at, want) {
                 Err(access) => self.faultin_page(mm, *at, access)?,
                 Ok(mapped) => {
                     self.attempt(Site::Grab)?;
@@ -95,22 +140,30 @@ impl State {
         Ok(())
     }
 
-    /// The mapped page, or the fault that must come first (`gup_must_unshare`: only a read-only
-    /// pin of an anonymous page that is not exclusive).
-    pub fn follow_page(
-        &self,
-        mm: MmId,
-        vpn: u32,
-        pin: bool,
-        write: bool,
-    ) -> Result<Mapped, Access> {
-        let wanted = if write { Access::Write } else { Access::Read };
+    /// `check_vma_flags`: a longterm pin does not write to dirty-tracked file mappings.
+    fn check_vma_flags(&self, mm: MmId, vpn: u32, want: Want) -> Done {
+        let permits = |vma: Vma| match want.write {
+            true => vma.is_writable() && !(want.longterm && vma.wants_writenotify()),
+            false => vma.is_readable(),
+        };
+        if self.vma(mm, vpn).is_some_and(permits) { Ok(()) } else { fail(Errno::EFAULT) }
+    }
+
+    /// The mapped page, or the fault that must come first (`gup_must_unshare`, only of a read-only
+    /// pin: an anonymous page that is not exclusive, or, longterm, any other page of a private
+    /// mapping, because its copy would be what later writes go to).
+    pub fn follow_page(&self, mm: MmId, vpn: u32, want: Want) -> Result<Mapped, Access> {
+        let wanted = if want.write { Access::Write } else { Access::Read };
         let mapped = self.translate(mm, vpn).ok_or(wanted)?;
         let entry = mapped.entry;
-        if !entry.read || (write && !entry.write) {
+        if !entry.read || (want.write && !entry.write) {
             return Err(wanted);
         }
-        if pin && !entry.write && self.anon_exclusive(mapped) == Some(false) {
+        let unshare = match self.anon_exclusive(mapped) {
+            Some(exclusive) => !exclusive,
+            None => want.longterm && self.vma(mm, vpn).is_some_and(|vma| !vma.flags.shared),
+        };
+        if want.pin && !entry.write && unshare {
             return Err(Access::Unshare);
         }
         Ok(mapped)
@@ -172,10 +225,15 @@ impl State {
         if !self.handle_exists(handle) {
             return 0;
         }
+        self.release_from(handle, 0)
+    }
+
+    /// Drops all pages of a handle but the first `keep`.
+    pub fn release_from(&mut self, handle: HandleId, keep: usize) -> u32 {
         let owner = self.handle_owner(handle);
         let mut pages = std::mem::take(&mut self.handle_mut(handle).pages);
-        let count = pages.len() as u32;
-        for (index, page) in (0..).zip(pages.drain(..)) {
+        let count = (pages.len() - keep) as u32;
+        for (index, page) in (keep as u32..).zip(pages.drain(keep..)) {
             self.ledger.sub(self.handle_term(handle, index, page));
             if let Page::Of(folio, _) = page {
                 self.ledger.unrelate(folio, owner);

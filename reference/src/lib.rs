@@ -15,6 +15,7 @@ mod folio;
 mod fork;
 mod gup;
 mod ledger;
+mod longterm;
 mod lru;
 mod madvise;
 mod migrate;

@@ -3,6 +3,7 @@
 use program::{Advice, Errno, MmId, Span, VmaFlags};
 
 use crate::fault::Access;
+use crate::gup::Want;
 use crate::state::{Done, State, Stop, fail};
 use crate::vma::Vma;
 
@@ -81,7 +82,8 @@ impl State {
         if !(if write { vma.is_writable() } else { vma.is_readable() }) {
             return fail(Errno::EINVAL);
         }
-        while let Err(access) = self.follow_page(mm, vpn, false, write) {
+        let want = Want { write, ..Want::default() };
+        while let Err(access) = self.follow_page(mm, vpn, want) {
             self.faultin_page(mm, vpn, access)?;
         }
         Ok(())

@@ -7,6 +7,27 @@ use crate::ledger::FolioId;
 use crate::mm::{Entry, Page, Pmd};
 use crate::state::{Done, State, Stop, fail};
 
+/// The lists of `migrate_pages`; every folio on them is isolated.
+#[derive(Default)]
+struct Migration {
+    /// Still to be tried.
+    waiting: Vec<FolioId>,
+    /// Parts of split folios.
+    parts: Vec<FolioId>,
+    /// Given up.
+    left: Vec<FolioId>,
+}
+
+/// What became of a folio that was to be unmapped.
+enum Unmap {
+    /// It can be moved here.
+    To(FolioId),
+    /// Nobody else had it any more.
+    Freed,
+    /// Split into these.
+    Split(Vec<FolioId>),
+}
+
 impl State {
     /// Isolates and migrates the folio at an address.
     pub fn migrate(&mut self, mm: MmId, vpn: u32, mode: Mode) -> Done {
@@ -15,82 +36,166 @@ impl State {
             return fail(Errno::EBUSY);
         }
         self.isolate(folio);
-        self.migrate_pages(folio, mode)
+        self.migrate_pages(vec![folio], mode)
     }
 
-    /// `migrate_pages` of one isolated folio; whatever is left over is put back (K5).
-    fn migrate_pages(&mut self, folio: FolioId, mode: Mode) -> Done {
-        // K6 (b): one on the deferred split list is split first.
-        if self.ledger.folio(folio).partially_mapped && self.can_split(folio) {
-            return self.migrate_split(folio);
+    /// `migrate_pages` of isolated folios; whatever is left over is put back (K5).
+    pub fn migrate_pages(&mut self, folios: Vec<FolioId>, mode: Mode) -> Done {
+        let mut list = Migration { waiting: folios, parts: Vec::new(), left: Vec::new() };
+        let result = self.migrate_list(&mut list, mode);
+        let Migration { waiting, parts, mut left } = list;
+        left.extend(waiting);
+        left.extend(parts);
+        let empty = left.is_empty();
+        for folio in left {
+            self.putback(folio);
         }
-        match self.migrate_folio(folio, mode) {
-            Err(Stop::Fail(Errno::ENOMEM)) if self.can_split(folio) => self.migrate_split(folio),
-            Err(Stop::Fail(errno)) => {
-                self.putback(folio);
-                fail(errno)
-            }
+        match result {
+            Ok(()) if !empty => fail(Errno::EAGAIN),
             result => result,
         }
     }
 
-    /// `try_split_folio` of an isolated folio.
+    /// Folios first, in batch and without sleeping, those that failed then one by one; the parts
+    /// of split ones last, unless memory ran out.
+    fn migrate_list(&mut self, list: &mut Migration, mode: Mode) -> Done {
+        self.migrate_batch(list, Mode::Async, true)?;
+        if mode == Mode::Sync {
+            // Those that could be unmapped come behind those that could not.
+            list.waiting.append(&mut list.left);
+            let mut rest = std::mem::take(&mut list.waiting).into_iter();
+            while let Some(folio) = rest.next() {
+                list.waiting.push(folio);
+                let result = self.migrate_batch(list, Mode::Sync, false);
+                list.left.append(&mut list.waiting);
+                if result.is_err() {
+                    list.waiting.extend(rest);
+                    return result;
+                }
+            }
+        }
+        let parts = std::mem::take(&mut list.parts);
+        let mut list_of_parts = Migration { waiting: parts, ..Migration::default() };
+        let result = self.migrate_batch(&mut list_of_parts, Mode::Async, true);
+        list.left.append(&mut list.waiting);
+        list.left.append(&mut list_of_parts.left);
+        list.left.append(&mut list_of_parts.waiting);
+        match result {
+            Err(Stop::Fail(_)) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// `migrate_pages_batch`: unmaps what it can (a destination each, which comes before the lock:
+    /// decision 19), then moves it. What could not be unmapped is tried twice and stays in
+    /// `waiting`; what could not be moved goes to `left`. ENOMEM: the rest was not tried.
+    fn migrate_batch(&mut self, list: &mut Migration, mode: Mode, first: bool) -> Done {
+        let mut unmapped = Vec::new();
+        let mut result = Ok(());
+        for pass in 0..2 {
+            let mut folios = std::mem::take(&mut list.waiting).into_iter();
+            for folio in folios.by_ref() {
+                match self.migrate_unmap(folio, mode, first && pass == 0) {
+                    Ok(Unmap::To(destination)) => unmapped.push((folio, destination)),
+                    Ok(Unmap::Freed) => {}
+                    Ok(Unmap::Split(parts)) => list.parts.extend(parts),
+                    Err(Stop::Fail(Errno::ENOMEM)) => {
+                        list.waiting.push(folio);
+                        result = fail(Errno::ENOMEM);
+                        break;
+                    }
+                    Err(Stop::Fail(_)) => list.waiting.push(folio),
+                    Err(Stop::Sleep) => return Err(Stop::Sleep),
+                }
+            }
+            list.waiting.extend(folios);
+            if result.is_err() {
+                break;
+            }
+        }
+        let mut unmoved = Vec::new();
+        for (source, destination) in unmapped {
+            if self.is_free_to_move(source) {
+                self.migrate_move(source, destination);
+            } else {
+                list.left.push(source);
+                unmoved.push((destination, Birth::Migrate(self.ledger.folio(source).name)));
+            }
+        }
+        for (destination, birth) in unmoved {
+            self.unborn(destination, birth);
+        }
+        result
+    }
+
+    /// `migrate_folio_unmap`, with the splits that come in its place. `first`: not a retry, which
+    /// is no new attempt (decision 17).
+    fn migrate_unmap(&mut self, source: FolioId, mode: Mode, first: bool) -> Done<Unmap> {
+        // K6 (b): one on the deferred split list is split first.
+        if self.ledger.folio(source).partially_mapped && self.can_split(source) {
+            return Ok(Unmap::Split(self.split_isolated(source)));
+        }
+        let folio = self.ledger.folio(source);
+        if folio.refcount() == 1 {
+            self.ledger.unrelate(source, Owner::Operation); // K6 (a)
+            return Ok(Unmap::Freed);
+        }
+        let (order, birth, anon) = (folio.order, Birth::Migrate(folio.name), folio.anon);
+        let attempt = if first { self.attempt(Site::Dst) } else { Ok(()) };
+        let destination = match attempt.and_then(|()| self.alloc_again(order, birth, anon)) {
+            Err(_) if self.can_split(source) => {
+                return Ok(Unmap::Split(self.split_isolated(source)));
+            }
+            result => result?,
+        };
+        let stop = match (self.ledger.folio(source).locked(), mode) {
+            (Some(_), Mode::Sync) => Stop::Sleep,
+            (None, _) if !self.has_pinned_exclusive(source) => {
+                return Ok(Unmap::To(destination));
+            }
+            _ => Stop::Fail(Errno::EAGAIN),
+        };
+        self.unborn(destination, birth);
+        Err(stop)
+    }
+
+    /// `try_split_folio` of an isolated folio can succeed.
     fn can_split(&self, folio: FolioId) -> bool {
         let folio = self.ledger.folio(folio);
         folio.order > 0 && folio.locked().is_none() && folio.refcount() == folio.mapcount() + 1
     }
 
-    /// Splits; the pages get one asynchronous attempt each, the last first. A refused destination
-    /// ends it.
-    fn migrate_split(&mut self, folio: FolioId) -> Done {
-        let mut pages = self.split(folio);
-        while let Some(&page) = pages.last() {
-            if self.ledger.folio(page).refcount() == 1 {
-                self.ledger.unrelate(page, Owner::Operation); // K6 (a)
-            } else if self.migrate_folio(page, Mode::Async).is_err() {
-                break;
-            }
-            pages.pop();
-        }
-        if pages.is_empty() {
-            return Ok(());
-        }
-        for page in pages.into_iter().rev() {
-            self.putback(page);
-        }
-        fail(Errno::EAGAIN)
+    /// The parts of a split, still isolated, in the order of `migrate_pages`: the last first.
+    fn split_isolated(&mut self, folio: FolioId) -> Vec<FolioId> {
+        let mut parts = self.split(folio);
+        parts.reverse();
+        parts
     }
 
-    /// Moves one isolated folio, or leaves everything as it was. The destination comes before
-    /// the lock (decision 19).
-    fn migrate_folio(&mut self, source: FolioId, mode: Mode) -> Done {
-        let folio = self.ledger.folio(source);
-        let (order, birth, anon) = (folio.order, Birth::Migrate(folio.name), folio.anon);
-        let destination = self.alloc(Site::Dst, order, birth, anon)?;
-        if let Err(stop) = self.check_migratable(source, mode) {
-            self.unborn(destination, birth);
-            return Err(stop);
-        }
+    /// An exclusive page that may be pinned stays mapped (B4).
+    fn has_pinned_exclusive(&self, id: FolioId) -> bool {
+        let folio = self.ledger.folio(id);
+        let exclusive = |owner: &Owner| match *owner {
+            Owner::Pte { sub, .. } => folio.pages[sub as usize].exclusive,
+            Owner::Pmd { .. } => folio.pages[0].exclusive,
+            _ => false,
+        };
+        folio.anon && folio.maybe_pinned() && folio.owners.iter().any(exclusive)
+    }
+
+    /// Exact references: the mappings, the isolation and the page cache (B9).
+    fn is_free_to_move(&self, folio: FolioId) -> bool {
+        let folio = self.ledger.folio(folio);
+        folio.refcount() == folio.mapcount() + 1 + u64::from(folio.cached().is_some())
+    }
+
+    fn migrate_move(&mut self, source: FolioId, destination: FolioId) {
         self.copy_folio(source, destination);
         for owner in self.ledger.folio(source).owners.clone() {
             self.replace(owner, destination);
         }
         self.lru_add(destination);
         self.ledger.unrelate(source, Owner::Operation);
-        Ok(())
-    }
-
-    /// Exact references: the mappings, the isolation and the page cache (B9). An exclusive page
-    /// that may be pinned has more than these, so it needs no test of its own.
-    fn check_migratable(&self, folio: FolioId, mode: Mode) -> Done {
-        let folio = self.ledger.folio(folio);
-        let expected = folio.mapcount() + 1 + u64::from(folio.cached().is_some());
-        match (folio.locked(), mode) {
-            (Some(_), Mode::Sync) => Err(Stop::Sleep),
-            (Some(_), Mode::Async) => fail(Errno::EAGAIN),
-            (None, _) if folio.refcount() != expected => fail(Errno::EAGAIN),
-            (None, _) => Ok(()),
-        }
     }
 
     fn copy_folio(&mut self, source: FolioId, destination: FolioId) {
@@ -141,7 +246,7 @@ impl State {
         self.now.batches_off = true;
         for folio in self.in_place(place).collect::<Vec<_>>() {
             self.isolate(folio);
-            match self.migrate_pages(folio, Mode::Sync) {
+            match self.migrate_pages(vec![folio], Mode::Sync) {
                 Err(Stop::Sleep) => return Err(Stop::Sleep),
                 Err(Stop::Fail(_)) | Ok(()) => {}
             }

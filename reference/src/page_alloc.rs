@@ -47,6 +47,11 @@ impl State {
     /// Allocates a folio: injection first, then the step's place, then `normal` (ops 0).
     pub fn alloc(&mut self, site: Site, order: u8, birth: Birth, anon: bool) -> Done<FolioId> {
         self.attempt(site)?;
+        self.alloc_again(order, birth, anon)
+    }
+
+    /// As [`State::alloc`], where it is not a new attempt.
+    pub fn alloc_again(&mut self, order: u8, birth: Birth, anon: bool) -> Done<FolioId> {
         let fits = |place: &Place| self.ledger.used(*place) + (1 << order) <= self.capacity(*place);
         match [self.now.place, Place::Normal].into_iter().find(fits) {
             Some(place) => Ok(self.born(birth, order, place, anon)),

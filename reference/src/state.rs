@@ -1,9 +1,9 @@
 //! The whole state, and which operation is done where.
 
-use program::{Call, Errno, MmId, Op, Outcome};
+use program::{Call, Errno, Foll, MmId, Op, Outcome};
 use program::{Range, Ret, Shape, TaskId};
 
-use crate::gup::Handle;
+use crate::gup::{Handle, Want};
 use crate::ledger::{FolioId, Ledger};
 use crate::mm::Mm;
 use crate::page_alloc::Now;
@@ -124,8 +124,12 @@ impl State {
             Op::Write { mm, range } => self.write(mm, span(range)),
             Op::Fork { mm, child } => self.fork(mm, child).map(done),
             Op::Exit { mm } => self.exit(mm).map(done),
-            Op::Gup { mm, range, handle, entry, foll, write } => {
-                self.gup(mm, span(range), handle, entry, foll, write)
+            Op::Gup { mm, range, handle, entry, foll, write, longterm, .. } => {
+                let want = Want { pin: foll == Foll::Pin, write, longterm };
+                self.gup(mm, span(range), handle, entry, want)
+            }
+            Op::Walk { mm, range, write, report } => {
+                self.walk(mm, span(range), write, report, &mut out.data)
             }
             Op::Put { handle } => Ok(Ret::Ok(self.release(handle))),
             Op::Unpin { handle, also, dirty, .. } => self.unpin(handle, also, dirty),
@@ -165,6 +169,7 @@ impl State {
             | Op::Fork { mm, .. }
             | Op::Exit { mm }
             | Op::Gup { mm, .. }
+            | Op::Walk { mm, .. }
             | Op::SplitFolio { mm, .. }
             | Op::Migrate { mm, .. }
             | Op::LockPage { mm, .. } => self.is_live(mm),

@@ -50,6 +50,7 @@ const fn plan(kind: Kind) -> Plan {
         Kind::Write => Plan::Write,
         Kind::PopulateWrite => Plan::In(Area::Writable),
         Kind::Get | Kind::GetFast | Kind::Pin | Kind::PinFast => Plan::Gup,
+        Kind::PinLongterm | Kind::PinLongtermFast | Kind::Walk => Plan::Gup,
         Kind::Mprotect | Kind::HugePage | Kind::DoFork | Kind::Collapse => Plan::Own,
         Kind::GetFastOnly | Kind::LockPage | Kind::SplitFolio | Kind::Migrate => Plan::Own,
         Kind::LruAddDrain | Kind::LruAddDrainAll => Plan::Own,

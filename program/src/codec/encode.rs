@@ -6,7 +6,7 @@ use super::{
 };
 use crate::arena::Arena;
 use crate::kind::Kind;
-use crate::op::{Backing, Foll, Form, Mode, Op, Prot, Step};
+use crate::op::{Backing, Foll, Form, Mode, Op, Prot, Report, Step};
 use crate::program::Program;
 use crate::schedule::Slice;
 use crate::shape::Place;
@@ -79,7 +79,12 @@ fn record(step: &Step, arena: &Arena) -> [u8; RECORD_BYTES] {
             flags = shift as u8;
         }
         Op::Exit { mm: id } => mm = arena.exitable(cpu).rank(id.0),
-        Op::Gup { write, .. } => flags = u8::from(write),
+        Op::Gup { write, form, .. } => {
+            flags = u8::from(write) | u8::from(form == Form::Range) << 1;
+        }
+        Op::Walk { write, report, .. } => {
+            flags = u8::from(write) | u8::from(report == Report::Pfns) << 1;
+        }
         Op::Put { handle } => area = arena.droppable(cpu, Foll::Get).rank(handle.0),
         Op::Unpin { handle, also, form, dirty, hole } => {
             let pins = arena.droppable(cpu, Foll::Pin);

@@ -176,6 +176,9 @@ impl Hints {
             write = gup;
             self.holders[usize::from(range.area.0) % MAX_AREAS].0.insert(handle.0);
         }
+        if let Op::Walk { write: walk, .. } = *now.op {
+            write = walk;
+        }
         self.populate(now, mm, range, write);
         if matches!(kind, Kind::PopulateRead | Kind::PopulateWrite) {
             self.drain(now.cpu);

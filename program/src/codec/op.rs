@@ -7,7 +7,7 @@ use crate::arena::Arena;
 use crate::kind::Kind;
 use crate::op::{
     Advice, AreaId, Backing, Entry, FILES, Foll, Form, HandleId, LockId, MmId, Mode, Op, Prot,
-    Range, TaskId,
+    Range, Report, TaskId,
 };
 use crate::shape::{Place, Shape};
 use crate::validate::{FIRST_TASK, MAX_AREA_PAGES, TASKS};
@@ -122,9 +122,10 @@ impl<'a> Meaning<'a> {
         let Meaning { record, arena, .. } = *self;
         let flags = record.flags();
         let bit = |n: u8| flags & (1 << n) != 0;
-        let gup = |foll, entry| {
+        let form = if bit(1) { Form::Range } else { Form::Pages };
+        let gup = |foll, entry, longterm| {
             let handle = arena.next_handle()?;
-            Some(Op::Gup { mm, range, handle, entry, foll, write: bit(0) })
+            Some(Op::Gup { mm, range, handle, entry, foll, write: bit(0), longterm, form })
         };
         let madvise = |advice| Op::Madvise { mm, range, advice };
         *op = match kind {
@@ -144,11 +145,17 @@ impl<'a> Meaning<'a> {
             Kind::PopulateWrite => madvise(Advice::PopulateWrite),
             Kind::Read => Op::Read { mm, range },
             Kind::Write => Op::Write { mm, range },
-            Kind::Get => gup(Foll::Get, Entry::Slow)?,
-            Kind::GetFast => gup(Foll::Get, Entry::Fast)?,
-            Kind::GetFastOnly => gup(Foll::Get, Entry::FastOnly)?,
-            Kind::Pin => gup(Foll::Pin, Entry::Slow)?,
-            Kind::PinFast => gup(Foll::Pin, Entry::Fast)?,
+            Kind::Get => gup(Foll::Get, Entry::Slow, false)?,
+            Kind::GetFast => gup(Foll::Get, Entry::Fast, false)?,
+            Kind::GetFastOnly => gup(Foll::Get, Entry::FastOnly, false)?,
+            Kind::Pin => gup(Foll::Pin, Entry::Slow, false)?,
+            Kind::PinFast => gup(Foll::Pin, Entry::Fast, false)?,
+            Kind::PinLongterm => gup(Foll::Pin, Entry::Slow, true)?,
+            Kind::PinLongtermFast => gup(Foll::Pin, Entry::Fast, true)?,
+            Kind::Walk => {
+                let report = if bit(1) { Report::Pfns } else { Report::Count };
+                Op::Walk { mm, range, write: bit(0), report }
+            }
             Kind::SplitFolio => Op::SplitFolio { mm, range },
             Kind::Migrate => {
                 let mode = if bit(0) { Mode::Sync } else { Mode::Async };

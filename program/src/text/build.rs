@@ -1,7 +1,8 @@
 //! Arguments to operations.
 
 use crate::op::{
-    AreaId, Backing, Entry, Foll, Form, HandleId, LockId, MmId, Mode, Op, Prot, Range, TaskId,
+    AreaId, Backing, Entry, Foll, Form, HandleId, LockId, MmId, Mode, Op, Prot, Range, Report,
+    TaskId,
 };
 use crate::shape::Place;
 use crate::text::args::Args;
@@ -57,6 +58,14 @@ impl Parser {
                 },
                 foll: if args.spec.verb == Verb::Get { Foll::Get } else { Foll::Pin },
                 write: args.has("write"),
+                longterm: args.has("longterm"),
+                form: if args.has("ranges") { Form::Range } else { Form::Pages },
+            },
+            Verb::Walk => Op::Walk {
+                mm,
+                range: self.range(args)?,
+                write: args.has("write"),
+                report: if args.has("pfns") { Report::Pfns } else { Report::Count },
             },
             Verb::Put => Op::Put { handle: handle(args, 0)? },
             Verb::Unpin => Op::Unpin {

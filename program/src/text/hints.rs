@@ -92,6 +92,7 @@ fn of_fault(fault: Fault) -> String {
         Fault::File(_) => "the files are f0 and f1".into(),
         Fault::Task(_) => "such as `task=t8`; t8 to t15".into(),
         Fault::FastOnlyPin => "use `pin … fast`, or `get`".into(),
+        Fault::LongtermGet => "use `pin … longterm`".into(),
         Fault::FailNth => "the first attempt is 1, such as `fail=page#1`".into(),
         Fault::FailOffline => "leave `fail=` out, or inject it into another operation".into(),
         Fault::SliceRun => "such as `0*3`, or `0` for one point; at most 255".into(),

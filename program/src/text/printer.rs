@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::expect::{Expect, Field, Target};
-use crate::op::{Backing, Entry, Fail, Foll, Form, MmId, Mode, Op, Prot, Range, Step};
+use crate::op::{Backing, Entry, Fail, Foll, Form, MmId, Mode, Op, Prot, Range, Report, Step};
 use crate::outcome::Ret;
 use crate::program::Program;
 use crate::schedule::{Schedule, Slice};
@@ -134,12 +134,19 @@ impl Display for Op {
             Op::Write { mm, range } => write!(f, "write{} {range}", InMm(mm)),
             Op::Fork { mm, child } => write!(f, "mm{} = fork{}", child.0, InMm(mm)),
             Op::Exit { mm } => write!(f, "exit mm{}", mm.0),
-            Op::Gup { mm, range, handle, entry, foll, write } => {
+            Op::Gup { mm, range, handle, entry, foll, write, longterm, form } => {
                 let name = if foll == Foll::Get { "get" } else { "pin" };
                 write!(f, "h{} = {name}{} {range}", handle.0, InMm(mm))?;
                 flag(f, write, "write")?;
                 flag(f, entry == Entry::Fast, "fast")?;
-                flag(f, entry == Entry::FastOnly, "fast_only")
+                flag(f, entry == Entry::FastOnly, "fast_only")?;
+                flag(f, longterm, "longterm")?;
+                flag(f, form == Form::Range, "ranges")
+            }
+            Op::Walk { mm, range, write, report } => {
+                write!(f, "walk{} {range}", InMm(mm))?;
+                flag(f, write, "write")?;
+                flag(f, report == Report::Pfns, "pfns")
             }
             Op::Put { handle } => write!(f, "put h{}", handle.0),
             Op::Unpin { handle, also, form, dirty, hole } => {

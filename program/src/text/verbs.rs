@@ -18,6 +18,7 @@ pub enum Verb {
     Exit,
     Get,
     Pin,
+    Walk,
     Put,
     Unpin,
     Peek,
@@ -116,7 +117,7 @@ const RANGE: Spec = Spec { mm: Need::May, area: Need::Must, keys: &["len"], ..BA
 const GUP: Spec = Spec { creates: Some(Sort::Handle), ..RANGE };
 
 /// Every operation.
-pub const SPECS: [Spec; 22] = [
+pub const SPECS: [Spec; 23] = [
     BARE,
     Spec {
         verb: Verb::Mmap,
@@ -168,16 +169,32 @@ pub const SPECS: [Spec; 22] = [
     Spec {
         verb: Verb::Get,
         name: "get",
-        choices: &[Choice::May(&["write"]), Choice::May(&["fast", "fast_only"])],
-        usage: "h0 = get [mm1] m0+1 [len=2] [write] [fast|fast_only]",
+        choices: &[
+            Choice::May(&["write"]),
+            Choice::May(&["fast", "fast_only"]),
+            Choice::May(&["ranges"]),
+        ],
+        usage: "h0 = get [mm1] m0+1 [len=2] [write] [fast|fast_only] [ranges]",
         ..GUP
     },
     Spec {
         verb: Verb::Pin,
         name: "pin",
-        choices: &[Choice::May(&["write"]), Choice::May(&["fast"])],
-        usage: "h0 = pin [mm1] m0+1 [len=2] [write] [fast]",
+        choices: &[
+            Choice::May(&["write"]),
+            Choice::May(&["fast"]),
+            Choice::May(&["longterm"]),
+            Choice::May(&["ranges"]),
+        ],
+        usage: "h0 = pin [mm1] m0+1 [len=2] [write] [fast] [longterm] [ranges]",
         ..GUP
+    },
+    Spec {
+        verb: Verb::Walk,
+        name: "walk",
+        choices: &[Choice::May(&["write"]), Choice::May(&["pfns"])],
+        usage: "walk [mm1] m0+1 [len=2] [write] [pfns]",
+        ..RANGE
     },
     Spec { verb: Verb::Put, name: "put", handles: (1, 1), usage: "put h0", ..BARE },
     Spec {

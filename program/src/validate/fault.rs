@@ -62,6 +62,8 @@ pub enum Fault {
     Task(u8),
     /// `fast_only` with a pin.
     FastOnlyPin,
+    /// FOLL_LONGTERM with FOLL_GET.
+    LongtermGet,
     /// A failure number 0.
     FailNth,
     /// A failure injected into `offline`.
@@ -187,6 +189,7 @@ impl Fault {
             Fault::File(n) => format!("there is no file f{n}; there are {FILES}"),
             Fault::Task(n) => format!("t{n} is not a task that locks pages; t8 to t15 are"),
             Fault::FastOnlyPin => "`fast_only` exists for `get` alone".into(),
+            Fault::LongtermGet => "`longterm` exists for `pin` alone".into(),
             Fault::FailNth => "attempts are counted from 1".into(),
             Fault::FailOffline => "no failure is injected into `offline`".into(),
             Fault::SliceCpu(n) => format!("the machine has no CPU {n}"),

@@ -180,6 +180,7 @@ fn check_op(op: &Op, cpu: u8, arena: &Arena, shape: &Shape) -> Result<(), Fault>
             Err(Fault::UsedElsewhere(Object::Mm(mm)))
         }
         Op::Gup { entry: Entry::FastOnly, foll: Foll::Pin, .. } => Err(Fault::FastOnlyPin),
+        Op::Gup { longterm: true, foll: Foll::Get, .. } => Err(Fault::LongtermGet),
         Op::Put { handle } => check_drop(handle, Foll::Get, cpu, arena),
         Op::Unpin { handle, also, form, hole, .. } => {
             check_drop(handle, Foll::Pin, cpu, arena)?;

@@ -5,7 +5,7 @@ use program::arena::Arena;
 use program::validate::check_step;
 use program::{
     Advice, AreaId, Backing, Entry, Errno, Expect, Fail, Faults, Field, Foll, Form, HandleId,
-    LockId, MmId, Mode, Op, Phase, Place, Preempt, Program, Prot, Range, Ret, Schedule, Shape,
+    LockId, MmId, Mode, Op, Phase, Place, Preempt, Program, Prot, Range, Report, Ret, Schedule, Shape,
     Site, Slice, SplitMix64, Step, Target, TaskId, Thp, on_disk, written,
 };
 use proptest::prelude::*;
@@ -207,6 +207,8 @@ impl Rng {
                 entry: self.of(&[Entry::Slow, Entry::Fast, Entry::FastOnly]),
                 foll: self.of(&[Foll::Get, Foll::Pin]),
                 write: self.flip(),
+                longterm: self.flip(),
+                form: self.of(&[Form::Pages, Form::Range]),
             },
             14 => Op::Put { handle },
             15 | 16 => Op::Unpin {
@@ -217,7 +219,12 @@ impl Rng {
                 hole: self.flip(),
             },
             17 => Op::Peek { handle },
-            18 => self.of(&[Op::LruAddDrain, Op::LruAddDrainAll]),
+            18 => self.of(&[
+                Op::LruAddDrain,
+                Op::LruAddDrainAll,
+                Op::Walk { mm, range, write: true, report: Report::Count },
+                Op::Walk { mm, range, write: false, report: Report::Pfns },
+            ]),
             19 => Op::SplitFolio { mm, range },
             20 => Op::Migrate { mm, range, mode: self.of(&[Mode::Async, Mode::Sync]) },
             21 => Op::Offline { place: self.of(&Place::ALL) },

@@ -112,7 +112,19 @@ impl Machine {
     pub fn gup(&mut self, range: Range, entry: Entry, foll: Foll, write: bool) -> (Ret, HandleId) {
         let handle = HandleId(self.next[1]);
         self.next[1] += 1;
-        (self.op(Op::Gup { mm: M0, range, handle, entry, foll, write }), handle)
+        (
+            self.op(Op::Gup {
+                mm: M0,
+                range,
+                handle,
+                entry,
+                foll,
+                write,
+                longterm: false,
+                form: Form::Pages,
+            }),
+            handle,
+        )
     }
 
     pub fn pin(&mut self, range: Range, write: bool) -> HandleId {

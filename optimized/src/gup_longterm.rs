@@ -1,0 +1,174 @@
+//! FOLL_LONGTERM: pages that may not be pinned for good are migrated first (kernel: `mm/gup.c`).
+
+use program::{Errno, Foll as FollKind, MmId, Mode, Place, Span};
+
+use crate::coverage::Path;
+use crate::defects::Defect;
+use crate::folio::GUP_PIN_COUNTING_BIAS;
+use crate::frame::{Mapping, Pfn, ZERO_PFN};
+use crate::gup::GupFlags;
+use crate::gup_sink::Sink;
+use crate::migrate::Target;
+use crate::world::{Cx, World};
+
+impl World {
+    /// `__gup_longterm_locked`.
+    pub(crate) async fn gup_longterm_locked(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        span: Span,
+        flags: GupFlags,
+        sink: &mut dyn Sink,
+    ) -> Result<u32, Errno> {
+        if !flags.longterm {
+            return self.get_user_pages(cx, mm, span, flags, sink).await;
+        }
+        let start = sink.mark();
+        let saved = cx.memalloc_pin.replace(true);
+        let mut first = None;
+        let result = loop {
+            let got = self.get_user_pages(cx, mm, span, flags, sink).await;
+            if self.has(Defect::OldCountAfterRepin)
+                && let Some(first) = first
+            {
+                break Ok(first);
+            }
+            let got = match got {
+                Ok(got) => got,
+                Err(errno) => break Err(errno),
+            };
+            match self.check_and_migrate_movable_pages(cx, sink, start).await {
+                Ok(()) => break Ok(got),
+                Err(Errno::EAGAIN) => {}
+                Err(_) if self.has(Defect::RepinAfterFailure) => {
+                    break self.get_user_pages(cx, mm, span, flags, sink).await;
+                }
+                Err(errno) => break Err(errno),
+            }
+            first = Some(got);
+            self.machine.point().await;
+        };
+        cx.memalloc_pin.set(saved);
+        result
+    }
+
+    /// `folio_is_longterm_pinnable`.
+    pub(crate) fn folio_is_longterm_pinnable(&self, head: Pfn) -> bool {
+        let place = self.frames.place(head);
+        // One folio, one condition each: zone, then migratetype of its pageblock.
+        let movable = place == Place::Movable;
+        let cma = place == Place::Cma;
+        if self.has(Defect::MigratetypeIsNotZone) {
+            return !(place == Place::Normal || movable || cma);
+        }
+        if self.has(Defect::AndInsteadOfOr) {
+            return !(movable && cma);
+        }
+        !(movable || cma || self.isolated.get() == Some(place))
+    }
+
+    /// `check_and_migrate_movable_pages`: Ok if every folio from entry `start` on may stay. Else
+    /// they are all unpinned, and -EAGAIN says that it is worth pinning them again.
+    async fn check_and_migrate_movable_pages(
+        &self,
+        cx: &Cx,
+        sink: &mut dyn Sink,
+        start: usize,
+    ) -> Result<(), Errno> {
+        let mut movable = Vec::new();
+        if !self.collect_longterm_unpinnable_folios(cx, sink, start, &mut movable) {
+            return Ok(());
+        }
+        self.migrate_longterm_unpinnable_folios(cx, sink, start, movable).await
+    }
+
+    /// Isolates what may not stay. Whether there is any, isolated or not.
+    fn collect_longterm_unpinnable_folios(
+        &self,
+        cx: &Cx,
+        sink: &dyn Sink,
+        start: usize,
+        movable: &mut Vec<Pfn>,
+    ) -> bool {
+        let (mut collected, mut drained) = (false, 0);
+        let mut at = start;
+        while at < sink.entries() {
+            let (page, _) = sink.entry(at);
+            let here = at;
+            at = self.next_folio(sink, at);
+            if page == ZERO_PFN || self.folio_is_longterm_pinnable(self.frames.head(page)) {
+                continue;
+            }
+            let head = self.frames.head(page);
+            collected = true;
+            if here > start {
+                self.hit(Path::LongtermMixed);
+            }
+            // Not only to make the isolation succeed: a batch's reference makes migration fail.
+            if drained == 0 && self.unexpected_refs(head) {
+                self.hit(Path::LongtermDrain);
+                self.lru_add_drain(cx.cpu);
+                drained = 1;
+            }
+            if drained == 1 && self.unexpected_refs(head) && !self.has(Defect::DrainOnce) {
+                self.hit(Path::LongtermDrainAll);
+                self.lru_add_drain_all();
+                drained = 2;
+            }
+            if self.folio_isolate_lru(head) {
+                movable.push(head);
+            }
+        }
+        collected
+    }
+
+    /// `pofs_next_folio`: the next entry that is not of the large folio of this one.
+    fn next_folio(&self, sink: &dyn Sink, at: usize) -> usize {
+        let (page, _) = sink.entry(at);
+        if page == ZERO_PFN || !self.frames.large(self.frames.head(page)) {
+            return at + 1;
+        }
+        if self.has(Defect::CompoundStepSkip) {
+            let head = self.frames.head(page);
+            let step = self.frames.nr_pages(head) - (page.0 - head.0);
+            return at + step as usize;
+        }
+        let same = |&next: &usize| self.same_folio(sink.entry(next).0, page);
+        at + 1 + (at + 1..sink.entries()).take_while(same).count()
+    }
+
+    /// Whether a small folio has references besides its mappings, the page cache and one pin
+    /// (`folio_expected_ref_count`). Large ones are in no batch (`folio_may_be_lru_cached`).
+    fn unexpected_refs(&self, head: Pfn) -> bool {
+        let cached = matches!(self.frames.mapping(head), Mapping::File(..));
+        let expected = i64::from(self.frames.mapcount(head)) + i64::from(cached);
+        !self.frames.large(head) && self.frames.refcount(head) != expected + GUP_PIN_COUNTING_BIAS
+    }
+
+    /// Unpins everything, because a pinned folio does not migrate, and migrates what was isolated.
+    async fn migrate_longterm_unpinnable_folios(
+        &self,
+        cx: &Cx,
+        sink: &mut dyn Sink,
+        start: usize,
+        movable: Vec<Pfn>,
+    ) -> Result<(), Errno> {
+        let put = self.has(Defect::PutInLongtermLoop);
+        self.put_entries(sink, start, if put { FollKind::Get } else { FollKind::Pin });
+        if movable.is_empty() {
+            return Err(Errno::EAGAIN);
+        }
+        self.hit(Path::LongtermMigrate);
+        let inside = self.has(Defect::TargetInMovableZone);
+        let place = if inside { cx.place } else { Place::Normal };
+        let target = Target { place, inject: true };
+        match self.migrate_isolated(cx, movable, Mode::Sync, target).await {
+            Ok(()) => Err(Errno::EAGAIN),
+            Err(_) => {
+                self.hit(Path::LongtermMigrateFailed);
+                Err(Errno::ENOMEM)
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! FOLL_LONGTERM: what may be pinned for good, and moving what may not (ops 3, B14, K13).
+
+use program::{Errno, HandleId, MmId, Mode, ObjectId, Place, Span};
+
+use crate::folio::PIN_BIAS;
+use crate::gup::Want;
+use crate::ledger::FolioId;
+use crate::mm::{Mapped, Page};
+use crate::state::{Done, State, Stop, fail};
+
+impl State {
+    /// `__gup_longterm_locked`: walks, moves what may not stay where it is, and walks again.
+    pub fn gup_longterm(
+        &mut self,
+        mm: MmId,
+        span: Span,
+        handle: HandleId,
+        want: Want,
+        at: &mut u32,
+    ) -> Done {
+        // memalloc_pin_save: nothing that is allocated from here on lies in MOVABLE or CMA.
+        self.now.place = Place::Normal;
+        let (start, keep) = (*at, self.handles[usize::from(handle.0)].pages.len());
+        loop {
+            match self.gup_slow(mm, span, handle, want, at) {
+                Err(Stop::Fail(_)) if *at > start => {}
+                result => result?,
+            }
+            let pages = &self.handles[usize::from(handle.0)].pages[keep..];
+            let folios = self.unpinnable(pages);
+            if folios.is_empty() {
+                return Ok(());
+            }
+            let isolated = self.collect_unpinnable(folios);
+            self.release_from(handle, keep);
+            *at = start;
+            if isolated.is_empty() {
+                return Err(Stop::Sleep); // -EAGAIN, until whoever has them puts them back
+            }
+            match self.migrate_pages(isolated, Mode::Sync) {
+                Err(Stop::Fail(_)) => return fail(Errno::ENOMEM),
+                result => result?,
+            }
+        }
+    }
+
+    /// `folio_is_longterm_pinnable`.
+    fn is_longterm_pinnable(&self, folio: FolioId) -> bool {
+        self.ledger.folio(folio).place == Place::Normal
+    }
+
+    /// Folios that may not stay, in the order of the pages.
+    fn unpinnable(&self, pages: &[Page]) -> Vec<FolioId> {
+        let mut list = Vec::new();
+        for &page in pages {
+            if let Page::Of(folio, _) = page
+                && !self.is_longterm_pinnable(folio)
+                && !list.contains(&folio)
+            {
+                list.push(folio);
+            }
+        }
+        list
+    }
+
+    /// `collect_longterm_unpinnable_folios`. Batches are drained where a reference too many may be
+    /// a batch's, this CPU's first, then all, each once.
+    fn collect_unpinnable(&mut self, folios: Vec<FolioId>) -> Vec<FolioId> {
+        let (mut local, mut all) = (false, false);
+        let mut isolated = Vec::new();
+        for folio in folios {
+            if !local && self.has_foreign_reference(folio) {
+                self.lru_add_drain(self.now.cpu);
+                local = true;
+            }
+            if local && !all && self.has_foreign_reference(folio) {
+                self.lru_add_drain_all();
+                all = true;
+            }
+            if self.ledger.folio(folio).lru {
+                self.isolate(folio);
+                isolated.push(folio);
+            }
+        }
+        isolated
+    }
+
+    /// Whether a small folio has more references than its mappings, the page cache and this one
+    /// pin. (A large one is in no batch.)
+    fn has_foreign_reference(&self, folio: FolioId) -> bool {
+        let folio = self.ledger.folio(folio);
+        let expected = folio.mapcount() + u64::from(folio.cached().is_some()) + PIN_BIAS;
+        folio.order == 0 && folio.refcount() != expected
+    }
+
+    /// What `gup_fast` takes longterm: no unpinnable folio; pages of files only through writable
+    /// entries (it knows no VMA, so the others may have to be unshared), and to write of shmem.
+    pub fn longterm_fast(&self, mapped: Mapped, folio: FolioId, write: bool) -> bool {
+        let file = match self.ledger.folio(folio).cached() {
+            Some((ObjectId::Shmem(_), _)) => mapped.entry.write,
+            Some((ObjectId::File(_), _)) => mapped.entry.write && !write,
+            None => true,
+        };
+        file && self.is_longterm_pinnable(folio)
+    }
+}
