@@ -107,52 +107,52 @@ defects! {
     MigratetypeIsNotZone {
         id: "A31", name: "migratetype-is-not-zone", thread: "S4 (Kim)",
         mechanism: "A longterm pin takes MIGRATE_MOVABLE, which most pageblocks of ZONE_NORMAL are, for ZONE_MOVABLE: no target is ever good enough.",
-        expected: "PENDING",
+        expected: "conduct-out-of-fuel",
     }
     AndInsteadOfOr {
         id: "A32", name: "and-instead-of-or", thread: "S4 (Kim, Tatashin)",
         mechanism: "A page is longterm unpinnable if it is CMA and in ZONE_MOVABLE, instead of or.",
-        expected: "PENDING",
+        expected: "mapping",
     }
     FastNotCovered {
         id: "A33", name: "gup-fast-not-covered", thread: "S4 (Gunthorpe)",
         mechanism: "GUP-fast refuses only CMA pages to a longterm pin: pages of ZONE_MOVABLE get one.",
-        expected: "PENDING",
+        expected: "mapping",
     }
     RepinAfterFailure {
         id: "A36", name: "repin-after-failed-migration", thread: "S4 (as posted)",
         mechanism: "When a page could not be migrated, the longterm pin pins the range again where it is and returns success.",
-        expected: "PENDING",
+        expected: "result",
     }
     DrainOnce {
         id: "A38", name: "drain-once", thread: "S4 (drain_allow)",
         mechanism: "The longterm loop drains this CPU's batch and no other: a page in another CPU's batch can never be isolated.",
-        expected: "PENDING",
+        expected: "conduct-out-of-fuel",
     }
     CompoundStepSkip {
         id: "A39", name: "compound-step-skip", thread: "S4 (Gunthorpe)",
         mechanism: "The longterm check skips the entries after a page of a compound page as its tails, without looking at them.",
-        expected: "PENDING",
+        expected: "mapping",
     }
     OldCountAfterRepin {
         id: "A40", name: "old-count-after-repin", thread: "S4",
         mechanism: "After migrating, the longterm pin returns what the walk before it got, whatever the walk after it did.",
-        expected: "PENDING",
+        expected: "result",
     }
     PutInLongtermLoop {
         id: "A41", name: "put-in-longterm-loop", thread: "S4",
         mechanism: "The longterm loop drops its FOLL_PIN references with put_page before it migrates.",
-        expected: "PENDING",
+        expected: "result",
     }
     TargetInMovableZone {
         id: "A42", name: "target-in-movable-zone", thread: "S4 (PF_MEMALLOC_NOMOVABLE)",
         mechanism: "The longterm loop allocates its migration targets as movable: they may lie where they may not be pinned.",
-        expected: "PENDING",
+        expected: "conduct-out-of-fuel",
     }
     RangesMergeFolios {
         id: "A50", name: "ranges-merge-folios", thread: "S4 (Gunthorpe)",
         mechanism: "GUP's range output merges contiguous pages of different folios; the first folio is given back all references.",
-        expected: "PENDING",
+        expected: "conduct-counter-underflow",
     }
     UnpinStopsAtNull {
         id: "A49a", name: "unpin-stops-at-null", thread: "S4",

@@ -4,8 +4,8 @@ use std::pin::pin;
 
 use machine::Task;
 use program::{
-    Call, Entry, Errno, Foll, Form, HandleId, LockId, MmId, Model, Op, Outcome, Place, Report, Ret, Shape,
-    Snapshot, Span, Step, written,
+    Call, Entry, Errno, Foll, Form, HandleId, LockId, MmId, Model, Op, Outcome, Place, Report, Ret,
+    Shape, Snapshot, Span, Step, written,
 };
 
 use crate::defects::Defect;

@@ -5,8 +5,8 @@ use program::arena::Arena;
 use program::validate::check_step;
 use program::{
     Advice, AreaId, Backing, Entry, Errno, Expect, Fail, Faults, Field, Foll, Form, HandleId,
-    LockId, MmId, Mode, Op, Phase, Place, Preempt, Program, Prot, Range, Report, Ret, Schedule, Shape,
-    Site, Slice, SplitMix64, Step, Target, TaskId, Thp, on_disk, written,
+    LockId, MmId, Mode, Op, Phase, Place, Preempt, Program, Prot, Range, Report, Ret, Schedule,
+    Shape, Site, Slice, SplitMix64, Step, Target, TaskId, Thp, on_disk, written,
 };
 use proptest::prelude::*;
 
