@@ -69,7 +69,7 @@ impl Default for Reference {
 /// or the operation itself takes one.
 fn takes_folio_locks(op: &Op) -> bool {
     match *op {
-        Op::Read { .. } | Op::Write { .. } | Op::Gup { .. } => true,
+        Op::Read { .. } | Op::Write { .. } | Op::Gup { .. } | Op::Walk { .. } => true,
         Op::Munmap { .. } | Op::Mremap { .. } | Op::Fork { .. } | Op::Exit { .. } => true,
         Op::Migrate { .. } | Op::Offline { .. } | Op::LockPage { .. } => true,
         Op::SplitFolio { .. } => true,
