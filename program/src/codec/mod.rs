@@ -44,6 +44,7 @@ mod hints;
 mod op;
 mod record;
 mod shape;
+mod upgrade;
 mod view;
 
 use std::fmt;
@@ -52,13 +53,14 @@ use arbitrary::{Arbitrary, Unstructured};
 
 pub use decode::Decoder;
 pub use shape::MAX_PLACE_PAGES;
+pub use upgrade::upgrade;
 
 use crate::program::Program;
 
 /// First bytes of the byte form.
 pub const MAGIC: [u8; 2] = *b"ml";
 /// Version of the byte form. Any change to what existing bytes decode to is a new version.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Bytes before the first record.
 pub const HEADER_BYTES: usize = 16;
 /// Bytes a record.
@@ -79,6 +81,8 @@ pub enum DecodeError {
     TooShort,
     /// Does not begin with [`MAGIC`].
     BadMagic,
+    /// Written by an earlier version; [`upgrade`] reads it.
+    OldVersion(u8),
     /// Written by another version.
     UnknownVersion(u8),
     /// Ends inside a record.
@@ -90,6 +94,9 @@ impl fmt::Display for DecodeError {
         match self {
             DecodeError::TooShort => write!(f, "shorter than a header of {HEADER_BYTES} bytes"),
             DecodeError::BadMagic => write!(f, "not a program in byte form (no `ml` at the start)"),
+            DecodeError::OldVersion(version) => {
+                write!(f, "byte form of version {version}; `corpus upgrade` makes it {VERSION}")
+            }
             DecodeError::UnknownVersion(version) => {
                 write!(f, "byte form of version {version}; this build reads version {VERSION}")
             }
@@ -106,8 +113,10 @@ pub fn decode_strict(bytes: &[u8]) -> Result<Program, DecodeError> {
     if header[..2] != MAGIC {
         return Err(DecodeError::BadMagic);
     }
-    if header[2] != VERSION {
-        return Err(DecodeError::UnknownVersion(header[2]));
+    match header[2] {
+        VERSION => {}
+        old @ 1..VERSION => return Err(DecodeError::OldVersion(old)),
+        unknown => return Err(DecodeError::UnknownVersion(unknown)),
     }
     if !(bytes.len() - HEADER_BYTES).is_multiple_of(RECORD_BYTES) {
         return Err(DecodeError::Truncated);
