@@ -6,13 +6,15 @@ use std::fmt::Write;
 use lockstep::domain::Domain;
 use lockstep::{Divergence, Lockstep, Options, Signature, Verdict, minimise, render};
 use optimized::{Defect, Defects};
-use program::{Decoder, Layout, Program};
+use program::{Campaign, Decoder, Layout, Program};
 
 use crate::alarm::Alarm;
 use crate::cells;
 
 /// The digest after every step sees what snapshots would; engines build with debug assertions.
 const OPTIONS: Options = Options { paranoid: false };
+/// Programs that warm up.
+const WARM: u64 = 1_000;
 
 struct Harness {
     defects: Defects,
@@ -29,6 +31,22 @@ thread_local! {
 /// Decodes a program, runs it and reports its features to the engine.
 pub fn run(bytes: &[u8]) -> Option<Alarm> {
     HARNESS.with_borrow_mut(|harness| harness.run(bytes))
+}
+
+/// Lets buffers grow to their usual size, so that what the first inputs do is what later ones do.
+pub fn warm_up() {
+    let mut bytes = Vec::new();
+    for index in 0..WARM {
+        Campaign { concurrent: 64, ..Campaign::new(index) }.generate(index, &mut bytes);
+        HARNESS.with_borrow_mut(|harness| drop(harness.verdict(&bytes)));
+    }
+    settle();
+}
+
+/// Runs the empty program, which clears away what the last one left in buffers. Engines that
+/// compare the traces of one input see that work with the input that caused it.
+pub fn settle() {
+    HARNESS.with_borrow_mut(|harness| drop(harness.verdict(&[])));
 }
 
 /// Decodes a program.
@@ -49,16 +67,21 @@ impl Harness {
         }
     }
 
-    fn run(&mut self, bytes: &[u8]) -> Option<Alarm> {
+    fn verdict(&mut self, bytes: &[u8]) -> Verdict {
         let Harness { lockstep, decoder, program, domain, .. } = self;
         decoder.decode(bytes, program);
-        match domain.run(lockstep, program, &OPTIONS, cells::hit) {
+        let verdict = domain.run(lockstep, program, &OPTIONS, cells::hit);
+        if verdict != Verdict::Clean {
+            // Whatever state the two were left in: no later program shall see it.
+            *lockstep = Lockstep::new(self.defects);
+        }
+        verdict
+    }
+
+    fn run(&mut self, bytes: &[u8]) -> Option<Alarm> {
+        match self.verdict(bytes) {
             Verdict::Clean => None,
-            Verdict::Diverged(divergence) => {
-                // Whatever state the two were left in: no later program shall see it.
-                *lockstep = Lockstep::new(self.defects);
-                Some(self.alarm(&divergence))
-            }
+            Verdict::Diverged(divergence) => Some(self.alarm(&divergence)),
         }
     }
 
