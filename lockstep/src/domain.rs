@@ -28,7 +28,7 @@ const SPACE: usize = 1024;
 pub struct Domain {
     layout: Layout,
     /// What was last done to each virtual page.
-    last: Vec<u8>,
+    last: Vec<u16>,
     /// What each handle was made of.
     handles: Vec<Option<Range>>,
 }
@@ -77,11 +77,11 @@ impl Domain {
         let Some(range) = self.range(op) else { return };
         let span = self.layout.span(range);
         // The path says more than the kind; without one, the kind says what was done.
-        let done = if path > 0 { path } else { Path::ALL.len() as u64 + 1 + kind } as u8;
+        let done = if path > 0 { path } else { Path::ALL.len() as u64 + 1 + kind } as u16;
         for vpn in span.start..span.end.min(span.start + PAGES) {
             if let Some(last) = self.last.get_mut(vpn as usize) {
                 if *last != 0 {
-                    feature(cell(2, u64::from(*last) << 8 | u64::from(done)), 1);
+                    feature(cell(2, u64::from(*last) << 16 | u64::from(done)), 1);
                 }
                 *last = done;
             }

@@ -86,6 +86,12 @@ fn from_v1(bytes: &[u8]) -> Vec<u8> {
         }
         let kind = table[usize::from(record[0])];
         record[0] = kind_byte(kind);
+        // Walks of GUP had one flag.
+        if matches!(Kind::name(kind), "get" | "get-fast" | "get-fast-only" | "pin" | "pin-fast")
+            && let Some(flags) = record.get_mut(8)
+        {
+            *flags &= 1;
+        }
         if let Some([.., site, nth]) = record.first_chunk_mut::<RECORD_BYTES>()
             && *site >= FAIL_FROM
         {
