@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use program::{
-    EntryView, FolioView, Layout, MmId, MmView, Name, ObjectId, Place, Prot, Snapshot, VmaView,
-    text,
+    EntryView, FolioView, Layout, MmId, MmView, Name, ObjectId, Place, Prot, Snapshot, Uffd,
+    VmaView, text,
 };
 
 use crate::compare::{FieldDiff, FolioField, MmField, Value, What};
@@ -137,6 +137,8 @@ fn vma_text(vma: &VmaView, layout: &Layout) -> String {
         (flags.dontfork, " dontfork"),
         (flags.hugepage, " hugepage"),
         (flags.nohugepage, " nohugepage"),
+        (flags.uffd == Uffd::Missing, " uffd"),
+        (flags.uffd == Uffd::Sigbus, " uffd_sigbus"),
     ];
     extra.iter().filter(|(set, _)| *set).for_each(|(_, name)| text.push_str(name));
     text

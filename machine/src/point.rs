@@ -145,6 +145,24 @@ impl Machine {
         self.wait(Wait::Queue, crate::event::address(queue), name).await;
     }
 
+    /// Sleeps on a wait queue if `condition` holds, as [`Machine::sleep_on`]: looking and going to
+    /// sleep are one step, so that no wake-up is lost between them (kernel: a task queues itself
+    /// before it looks).
+    pub async fn sleep_if<T>(
+        &self,
+        queue: &T,
+        name: &'static str,
+        condition: impl FnOnce() -> bool,
+    ) {
+        self.may_sleep(name);
+        self.point_at(Event::on(queue, Access::Lock)).await;
+        let sleep = condition();
+        self.seen(u64::from(sleep));
+        if sleep {
+            self.wait(Wait::Queue, crate::event::address(queue), name).await;
+        }
+    }
+
     /// Wakes every task that sleeps on a wait queue.
     pub fn wake_up<T>(&self, queue: &T) {
         if self.multi() {

@@ -46,6 +46,18 @@ paths! {
     VmaLockMiss = "vma-lock-miss",
     /// A fault under the VMA's lock was made again (VMA_LOCK_RETRY).
     VmaLockRetry = "vma-lock-retry",
+    /// handle_userfault: the fault waits for user space.
+    UffdWait = "uffd-wait",
+    /// handle_userfault: SIGBUS.
+    UffdSigbus = "uffd-sigbus",
+    /// UFFDIO_COPY mapped a page.
+    UffdCopy = "uffd-copy",
+    /// UFFDIO_ZEROPAGE mapped the zero page.
+    UffdZeroPage = "uffd-zeropage",
+    /// A page was there already.
+    UffdExists = "uffd-exists",
+    /// A registered VMA has pages missing.
+    CollapseUffd = "collapse-uffd",
     /// do_anonymous_page, read.
     AnonZeroPage = "anon-zero-page",
     /// do_anonymous_page, write.

@@ -1,6 +1,6 @@
 //! fork (kernel: `kernel/fork.c:dup_mmap`, `mm/memory.c:copy_page_range`, `copy_huge_pmd`).
 
-use program::{Errno, MmId, Site};
+use program::{Errno, MmId, Site, Uffd, VmaFlags};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -25,7 +25,9 @@ impl World {
             self.vma_start_write(cx, parent, vma.id).await;
             // anon_vma_fork
             let anon_vma = vma.anon_vma.map(|of| self.anon_vma_alloc(Some(of)));
-            self.vma_link(cx, child, Vma { anon_vma, ..vma }).await;
+            // dup_userfaultfd without UFFD_FEATURE_EVENT_FORK
+            let flags = VmaFlags { uffd: Uffd::None, ..vma.flags };
+            self.vma_link(cx, child, Vma { anon_vma, flags, ..vma }).await;
             // vma_needs_copy
             if anon_vma.is_some() {
                 self.vm_write_begin(vma.id).await;

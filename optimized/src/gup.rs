@@ -7,17 +7,19 @@ use crate::defects::Defect;
 use crate::folio::Foll;
 use crate::frame::{Pfn, ZERO_PFN};
 use crate::gup_sink::{Count, Sink};
-use crate::memory::{Access, FaultLock, Vmf};
+use crate::memory::{Access, Fault, FaultLock, Vmf};
 use crate::pgtable::{Bits, Pmd, Pte, Table};
 use crate::vma::Vma;
 use crate::world::{Cx, World};
 
-/// What a walk is for (FOLL_WRITE, FOLL_LONGTERM, FOLL_GET or FOLL_PIN).
+/// What a walk is for (FOLL_WRITE, FOLL_LONGTERM, FOLL_GET or FOLL_PIN), and whether it may release
+/// mmap_lock on the way (FOLL_UNLOCKABLE).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GupFlags {
     pub write: bool,
     pub longterm: bool,
     pub foll: Foll,
+    pub unlockable: bool,
 }
 
 /// What `follow_page_mask` found.
@@ -69,7 +71,7 @@ impl World {
         write: bool,
     ) -> Result<u32, Errno> {
         self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
-        let flags = GupFlags { write, longterm: false, foll: None };
+        let flags = GupFlags { write, longterm: false, foll: None, unlockable: true };
         let result =
             self.gup_walk(cx, mm, span, flags, &mut Count, Errno::ENOMEM, Errno::EINVAL).await;
         self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
@@ -112,10 +114,15 @@ impl World {
                 Follow::Refused(errno) => break errno,
                 other => {
                     let unshare = matches!(other, Follow::Unshare);
-                    match self.faultin_page(cx, mm, vma, vpn, flags.write, unshare).await {
-                        Ok(()) => continue,
-                        Err(errno) => break errno,
+                    match self.faultin_page(cx, mm, vma, vpn, flags, unshare).await {
+                        Ok(()) => {}
+                        // The fault released mmap_lock: what was got so far stays.
+                        Err(Fault::Retry) => {
+                            self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+                        }
+                        Err(fault) => break fault.errno(),
                     }
+                    continue;
                 }
             }
         };
@@ -138,18 +145,17 @@ impl World {
         mm: MmId,
         vma: Vma,
         vpn: u32,
-        write: bool,
+        flags: GupFlags,
         unshare: bool,
-    ) -> Result<(), Errno> {
-        let access = match (unshare, write) {
+    ) -> Result<(), Fault> {
+        let access = match (unshare, flags.write) {
             (true, _) => Access::Unshare,
             (false, true) => Access::Write,
             (false, false) => Access::Read,
         };
         self.hit(if unshare { Path::GupUnshare } else { Path::GupFault });
-        let lock = FaultLock::Mmap { retry: false };
-        let vmf = Vmf { mm, vma, vpn, access, lock };
-        self.handle_mm_fault(cx, vmf).await.map_err(|fault| fault.errno())
+        let lock = FaultLock::Mmap { retry: flags.unlockable };
+        self.handle_mm_fault(cx, Vmf { mm, vma, vpn, access, lock }).await
     }
 
     /// `follow_page_mask`: `follow_huge_pmd` or `follow_page_pte`.

@@ -44,12 +44,20 @@ impl World {
             self.folio_put(pfn);
             return Err(Fault::Oom);
         }
-        self.hit(Path::ThpFault);
-        let deposit = self.table_alloc();
+        let number = self.pmd_number(vmf.vpn);
         self.ptl_lock(cx, vmf.mm).await;
-        self.map_new_huge(cx, vmf.mm, &vmf.vma, self.pmd_number(vmf.vpn), pfn, deposit);
+        let empty = self.pmd(vmf.mm, number) == Pmd::None;
+        let missing = empty && self.userfaultfd_missing(&vmf);
+        if empty && !missing {
+            self.hit(Path::ThpFault);
+            let deposit = self.table_alloc();
+            self.map_new_huge(cx, vmf.mm, &vmf.vma, number, pfn, deposit);
+        }
         self.ptl_unlock(cx, vmf.mm);
-        Ok(true)
+        if !empty || missing {
+            self.folio_put(pfn);
+        }
+        if missing { Err(self.handle_userfault(&vmf).await) } else { Ok(true) }
     }
 
     /// `map_anon_folio_pmd`: publishes a huge folio and maps it, exclusive; the allocation

@@ -18,6 +18,7 @@ enum Scan {
     PageLock,
     PageLru,
     PageRo,
+    ExceedNonePte,
     AllocFail,
 }
 
@@ -26,6 +27,7 @@ impl Scan {
     fn errno(self) -> Errno {
         match self {
             Scan::AllocFail => Errno::ENOMEM,
+            Scan::ExceedNonePte => Errno::EBUSY,
             Scan::PageCount | Scan::PageLock | Scan::PageLru => Errno::EAGAIN,
             _ => Errno::EINVAL,
         }
@@ -57,7 +59,7 @@ impl World {
             let result = self.hpage_collapse_scan_pmd(cx, mm, vma, pmd).await;
             match result {
                 Scan::Succeed | Scan::PmdMapped => {}
-                Scan::PmdNone | Scan::AllocFail => return Err(result.errno()),
+                Scan::PmdNone | Scan::AllocFail | Scan::ExceedNonePte => return Err(result.errno()),
                 _ => failed = Some(result),
             }
         }
@@ -78,7 +80,14 @@ impl World {
         self.ptl_lock(cx, mm).await;
         let mut result = Scan::Succeed;
         for vpn in start..start + u32::from(self.shape.ptes) {
-            let Pte::Present { pfn, bits } = self.pte(table, vpn) else { continue };
+            let pte = self.pte(table, vpn);
+            let empty = matches!(pte, Pte::None | Pte::Present { pfn: ZERO_PFN, .. });
+            if empty && vma.userfaultfd_missing() {
+                self.hit(Path::CollapseUffd);
+                result = Scan::ExceedNonePte;
+                break;
+            }
+            let Pte::Present { pfn, bits } = pte else { continue };
             if pfn == ZERO_PFN {
                 continue;
             }

@@ -31,6 +31,7 @@ mod speculative;
 mod step;
 mod swap_lru;
 mod unpin;
+mod userfaultfd;
 mod vma;
 mod vma_lock;
 mod vma_table;

@@ -208,6 +208,10 @@ impl World {
             self.hit(Path::AnonZeroPage);
             self.pte_map_lock(cx, &vmf).await?;
             if self.pte(table, vpn) == Pte::None {
+                if self.userfaultfd_missing(&vmf) {
+                    self.ptl_unlock(cx, mm);
+                    return Err(self.handle_userfault(&vmf).await);
+                }
                 let bits = page_prot(&vma);
                 self.set_pte(mm, table, vpn, Pte::Present { pfn: ZERO_PFN, bits });
             }
@@ -222,14 +226,16 @@ impl World {
             return Err(retry);
         }
         let empty = self.pte(table, vpn) == Pte::None;
-        if empty {
+        // Delivered to user space only now: the PTE may have come meanwhile.
+        let missing = empty && self.userfaultfd_missing(&vmf);
+        if empty && !missing {
             self.map_new_anon(cx, mm, table, vpn, pfn, mkwrite(&vma, page_prot(&vma)));
         }
         self.ptl_unlock(cx, mm);
-        if !empty {
+        if !empty || missing {
             self.folio_put(pfn);
         }
-        Ok(())
+        if missing { Err(self.handle_userfault(&vmf).await) } else { Ok(()) }
     }
 
     /// The table that the fault will set an entry in; a speculative one never makes it.

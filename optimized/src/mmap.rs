@@ -1,6 +1,6 @@
 //! mmap, munmap, zap, exit (kernel: `mm/mmap.c`, `mm/vma.c`, `mm/memory.c`).
 
-use program::{Backing, MmId, ObjectId, Prot, Span, VmaFlags, digest};
+use program::{Backing, MmId, ObjectId, Prot, Span, Uffd, VmaFlags, digest};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -31,8 +31,8 @@ impl World {
                 (Some(ObjectId::File(file)), u32::from(pgoff), true)
             }
         };
-        let flags =
-            VmaFlags { prot, shared, dontfork: false, hugepage: false, nohugepage: false, object };
+        let (dontfork, hugepage, nohugepage, uffd) = (false, false, false, Uffd::None);
+        let flags = VmaFlags { prot, shared, dontfork, hugepage, nohugepage, uffd, object };
         let Span { start, end } = span;
         self.mmap_write_lock(cx, mm).await;
         let id = VmaId::default();

@@ -1,6 +1,6 @@
 //! mremap, move only (kernel: `mm/mremap.c`).
 
-use program::{Errno, MmId, Site, Span};
+use program::{Errno, MmId, Site, Span, Uffd, VmaFlags};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -39,7 +39,9 @@ impl World {
         let fresh = vma.anonymous() && vma.anon_vma.is_none();
         let pgoff = if fresh { new.start } else { vma.pgoff_of(old.start) };
         self.vma_start_write(cx, mm, vma.id).await;
-        let copy = Vma { start: new.start, end: new.end, pgoff, ..*vma };
+        // mremap_userfaultfd_prep without UFFD_FEATURE_EVENT_REMAP
+        let flags = VmaFlags { uffd: Uffd::None, ..vma.flags };
+        let copy = Vma { start: new.start, end: new.end, pgoff, flags, ..*vma };
         let copy = self.vma_link(cx, mm, copy).await;
         // Nobody may fault in the new place before the entries are there.
         self.vm_write_begin(copy).await;

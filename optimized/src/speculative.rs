@@ -110,6 +110,9 @@ impl World {
         if vma.anon_vma.is_none() {
             return self.bail(Path::SpfNoAnon);
         }
+        if vma.userfaultfd_missing() {
+            return self.bail(Path::SpfNotSup);
+        }
         if !(vma.start..vma.end).contains(&vpn) {
             return self.bail(Path::SpfVmaChanged);
         }

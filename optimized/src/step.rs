@@ -70,6 +70,10 @@ impl World {
             Op::Madvise { mm, range, advice } => {
                 ret(self.do_madvise(cx, mm, layout.span(range), advice).await)
             }
+            Op::Uffd { mm, range, uffdio } => {
+                let done = self.userfaultfd_ioctl(cx, mm, layout.span(range), uffdio).await;
+                done.map_or_else(Ret::Err, Ret::Ok)
+            }
             Op::Read { mm, range } => self.op_read(cx, mm, layout.span(range), data).await,
             Op::Write { mm, range } => self.op_write(cx, mm, layout.span(range)).await,
             Op::Fork { mm, child } => ret(self.fork(cx, mm, child).await),
@@ -93,11 +97,12 @@ impl World {
             }
             Op::Offline { place } => ret(self.offline_pages(cx, place).await),
             Op::Gup { mm, range, handle, entry, foll, write, longterm, form } => {
-                let flags = GupFlags { write, longterm, foll: Some(foll) };
+                let unlockable = entry != Entry::Slow;
+                let flags = GupFlags { write, longterm, foll: Some(foll), unlockable };
                 self.op_gup(cx, mm, layout.span(range), entry, flags, handle, form).await
             }
             Op::Walk { mm, range, write, report } => {
-                let flags = GupFlags { write, longterm: false, foll: None };
+                let flags = GupFlags { write, longterm: false, foll: None, unlockable: false };
                 let span = layout.span(range);
                 let got = match report {
                     Report::Pfns => self.get_user_pages(cx, mm, span, flags, &mut Pfns(data)).await,

@@ -1,6 +1,6 @@
 //! VMAs: cutting, merging, anon_vma (kernel: `mm/vma.c`, `mm/rmap.c`).
 
-use program::{MmId, Prot, Span, VmaFlags, digest};
+use program::{MmId, Prot, Span, Uffd, VmaFlags, digest};
 
 use crate::vma_table::VmaId;
 use crate::world::{Cx, World};
@@ -44,6 +44,11 @@ impl Vma {
 
     pub fn readable(&self) -> bool {
         self.flags.prot != Prot::None
+    }
+
+    /// `userfaultfd_missing`: VM_UFFD_MISSING.
+    pub fn userfaultfd_missing(&self) -> bool {
+        self.flags.uffd != Uffd::None
     }
 
     /// `linear_page_index`.
@@ -199,7 +204,10 @@ impl World {
             return;
         }
         let alike = |a: &Vma, b: &Vma| {
-            a.continues(b) && VmaFlags { prot: b.flags.prot, ..a.flags } == b.flags
+            // anon_vma_compatible: the flags, whichever userfaultfd is meant.
+            let armed = a.userfaultfd_missing() == b.userfaultfd_missing();
+            let flags = VmaFlags { prot: b.flags.prot, uffd: b.flags.uffd, ..a.flags };
+            a.continues(b) && armed && flags == b.flags
         };
         let next = vmas.get(at + 1).filter(|next| alike(&vma, next));
         let prev = at.checked_sub(1).map(|at| &vmas[at]).filter(|prev| alike(prev, &vma));

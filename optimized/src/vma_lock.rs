@@ -40,7 +40,7 @@ impl World {
     }
 
     /// `lock_vma_under_rcu`.
-    async fn lock_vma_under_rcu(&self, mm: MmId, vpn: u32) -> Option<Vma> {
+    pub(crate) async fn lock_vma_under_rcu(&self, mm: MmId, vpn: u32) -> Option<Vma> {
         self.machine.rcu_read_lock();
         let found = self.lock_vma(mm, vpn).await;
         self.machine.rcu_read_unlock();

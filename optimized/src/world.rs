@@ -81,6 +81,8 @@ pub(crate) struct Mm {
     pub pmds: RefCell<Vec<Pmd>>,
     pub mmap_lock: RwSem,
     pub mm_lock_seq: Cell<u32>,
+    /// Where faults wait for user space, and whether any ever did.
+    pub userfaults: Cell<bool>,
     /// One for all tables, as without SPLIT_PTLOCK_CPUS.
     pub page_table_lock: SpinLock,
     pub write_protect_seq: SeqCount,
@@ -323,6 +325,7 @@ impl World {
             mm.vmas.get_mut().clear();
             mm.pmds.get_mut().clear();
             mm.mmap_lock.reset();
+            mm.userfaults.set(false);
             mm.page_table_lock = SpinLock::default();
             mm.write_protect_seq = SeqCount::default();
         }

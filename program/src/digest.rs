@@ -182,6 +182,7 @@ pub fn vma(mm: MmId, start: u32, end: u32, flags: VmaFlags) -> u64 {
         | u64::from(flags.dontfork) << 3
         | u64::from(flags.hugepage) << 4
         | u64::from(flags.nohugepage) << 5
+        | (flags.uffd as u64) << 6
         | object << 8;
     let key = term(15, u64::from(mm.0), bits) | 1;
     key.wrapping_mul(term(15, 0, u64::from(end)).wrapping_sub(term(15, 0, u64::from(start))))

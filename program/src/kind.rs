@@ -1,6 +1,6 @@
 //! Kinds of operation, at the grain at which random programs choose between them.
 
-use crate::op::{Advice, Backing, Entry, Foll, Op, Site};
+use crate::op::{Advice, Backing, Entry, Foll, Op, Site, Uffdio};
 
 macro_rules! kinds {
     ($($kind:ident $name:literal $weight:literal)*) => {
@@ -67,6 +67,12 @@ kinds! {
     Offline "offline" 4
     LockPage "lock-page" 1
     UnlockPage "unlock-page" 3
+    UffdRegister "uffd-register" 2
+    UffdRegisterSigbus "uffd-register-sigbus" 2
+    UffdUnregister "uffd-unregister" 2
+    UffdCopy "uffd-copy" 3
+    UffdZeroPage "uffd-zeropage" 2
+    UffdWake "uffd-wake" 1
 }
 
 impl Kind {
@@ -92,6 +98,14 @@ impl Kind {
                 Advice::Collapse => Kind::Collapse,
                 Advice::PopulateRead => Kind::PopulateRead,
                 Advice::PopulateWrite => Kind::PopulateWrite,
+            },
+            Op::Uffd { uffdio, .. } => match uffdio {
+                Uffdio::Register => Kind::UffdRegister,
+                Uffdio::RegisterSigbus => Kind::UffdRegisterSigbus,
+                Uffdio::Unregister => Kind::UffdUnregister,
+                Uffdio::Copy => Kind::UffdCopy,
+                Uffdio::ZeroPage => Kind::UffdZeroPage,
+                Uffdio::Wake => Kind::UffdWake,
             },
             Op::Read { .. } => Kind::Read,
             Op::Write { .. } => Kind::Write,
@@ -184,7 +198,7 @@ impl Kind {
         matches!(
             self,
             Read | Write | Fork | Collapse | PopulateRead | PopulateWrite | Get | GetFast | Pin
-        ) || matches!(self, PinFast | PinLongterm | PinLongtermFast | Walk | Migrate)
+        ) || matches!(self, PinFast | PinLongterm | PinLongtermFast | Walk | Migrate | UffdCopy)
     }
 
     /// The sites at which it can fail.
@@ -204,6 +218,8 @@ impl Kind {
             GetFast | PinFast => &[GrabFast, Grab, Table, Page, Huge, Cache],
             GetFastOnly => &[GrabFast],
             Migrate => &[Dst],
+            UffdCopy => &[Table, Page],
+            UffdZeroPage => &[Table],
             _ => &[],
         }
     }

@@ -37,12 +37,14 @@ pub use mutate::Mutator;
 pub use object::Object;
 pub use op::{
     Advice, AreaId, Backing, Entry, FILE_PAGES, FILES, Fail, Foll, Form, HandleId, LockId, MmId,
-    Mode, Op, Prot, Range, Report, Site, Step, TaskId, on_disk, written,
+    Mode, Op, Prot, Range, Report, Site, Step, TaskId, Uffdio, on_disk, written,
 };
 pub use outcome::{Errno, Outcome, Ret};
 pub use program::{Layout, Phase, Program, Span};
 pub use rng::SplitMix64;
 pub use schedule::{Schedule, Slice};
 pub use shape::{Faults, Place, Preempt, Shape, Thp};
-pub use snapshot::{EntryView, FolioView, MmView, ObjectId, PageRef, Snapshot, VmaFlags, VmaView};
+pub use snapshot::{
+    EntryView, FolioView, MmView, ObjectId, PageRef, Snapshot, Uffd, VmaFlags, VmaView,
+};
 pub use validate::{Fault, Invalid};

@@ -36,6 +36,7 @@ impl Op {
             | Op::Mprotect { mm, .. }
             | Op::Mremap { mm, .. }
             | Op::Madvise { mm, .. }
+            | Op::Uffd { mm, .. }
             | Op::Read { mm, .. }
             | Op::Write { mm, .. }
             | Op::Fork { mm, .. }
@@ -57,6 +58,7 @@ impl Op {
             | Op::Mprotect { mm, .. }
             | Op::Mremap { mm, .. }
             | Op::Madvise { mm, .. }
+            | Op::Uffd { mm, .. }
             | Op::Read { mm, .. }
             | Op::Write { mm, .. }
             | Op::Fork { mm, .. }
@@ -77,6 +79,7 @@ impl Op {
             | Op::Mprotect { range, .. }
             | Op::Mremap { range, .. }
             | Op::Madvise { range, .. }
+            | Op::Uffd { range, .. }
             | Op::Read { range, .. }
             | Op::Write { range, .. }
             | Op::Gup { range, .. }
@@ -95,6 +98,7 @@ impl Op {
             | Op::Mprotect { range, .. }
             | Op::Mremap { range, .. }
             | Op::Madvise { range, .. }
+            | Op::Uffd { range, .. }
             | Op::Read { range, .. }
             | Op::Write { range, .. }
             | Op::Gup { range, .. }

@@ -96,6 +96,24 @@ pub enum Advice {
     PopulateWrite,
 }
 
+/// A request to userfaultfd, mode "missing": faults in a registered mapping that find nothing are
+/// left to user space, which fills the page in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Uffdio {
+    /// UFFDIO_REGISTER: a missing page makes the fault sleep.
+    Register,
+    /// UFFDIO_REGISTER with another userfaultfd, of UFFD_FEATURE_SIGBUS: a missing page is SIGBUS.
+    RegisterSigbus,
+    /// UFFDIO_UNREGISTER, from whichever it is registered with.
+    Unregister,
+    /// UFFDIO_COPY: maps new pages, each of a unique value ([`written`]), and wakes.
+    Copy,
+    /// UFFDIO_ZEROPAGE: maps the shared zero page, and wakes.
+    ZeroPage,
+    /// UFFDIO_WAKE.
+    Wake,
+}
+
 /// Which GUP entry point.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Entry {
@@ -161,6 +179,8 @@ pub enum Op {
     Mremap { mm: MmId, range: Range, area: AreaId, shift: u16 },
     /// madvise.
     Madvise { mm: MmId, range: Range, advice: Advice },
+    /// A userfaultfd ioctl.
+    Uffd { mm: MmId, range: Range, uffdio: Uffdio },
     /// CPU reads, one a page.
     Read { mm: MmId, range: Range },
     /// CPU writes, one a page, each of a unique value ([`written`]).

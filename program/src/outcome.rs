@@ -10,6 +10,7 @@ pub enum Errno {
     EBUSY,
     EINVAL,
     ENOENT,
+    EEXIST,
     /// The access raised SIGSEGV.
     SIGSEGV,
     /// The access raised SIGBUS.

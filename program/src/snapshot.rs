@@ -69,6 +69,18 @@ pub enum ObjectId {
     Shmem(u8),
 }
 
+/// What becomes of a fault that finds nothing mapped (VM_UFFD_MISSING and the VMA's context).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord, Default)]
+pub enum Uffd {
+    /// It is handled: not registered.
+    #[default]
+    None,
+    /// It sleeps until user space has filled the page in.
+    Missing,
+    /// It is a SIGBUS (UFFD_FEATURE_SIGBUS).
+    Sigbus,
+}
+
 /// Flags of a VMA that are compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VmaFlags {
@@ -82,6 +94,8 @@ pub struct VmaFlags {
     pub hugepage: bool,
     /// VM_NOHUGEPAGE.
     pub nohugepage: bool,
+    /// VM_UFFD_MISSING.
+    pub uffd: Uffd,
     /// The file or shmem object; None for private anonymous.
     pub object: Option<ObjectId>,
 }

@@ -76,8 +76,8 @@ fn the_empty_program_grows() {
     // Records of which nothing but a schedule is left: no step to change.
     let mut schedule = vec![0; HEADER_BYTES + 2 * RECORD_BYTES];
     schedule[3] = 0xC0;
-    schedule[HEADER_BYTES] = 0xC0;
-    schedule[HEADER_BYTES + RECORD_BYTES] = 0xC0;
+    schedule[HEADER_BYTES] = 0xFF;
+    schedule[HEADER_BYTES + RECORD_BYTES] = 0xFF;
     assert_eq!(Program::decode(&schedule).steps().count(), 0);
     for seed in 0..400 {
         Mutator::default().mutate(&mut schedule.clone(), MAX, seed);

@@ -1,6 +1,6 @@
 //! mmap, munmap, mprotect, exit (ops 2, B8).
 
-use program::{AreaId, Backing, Errno, MmId, ObjectId, Prot, Span, VmaFlags, digest};
+use program::{AreaId, Backing, Errno, MmId, ObjectId, Prot, Span, Uffd, VmaFlags, digest};
 
 use crate::mm::{Entry, Mapped, Page, Pmd, pmds};
 use crate::state::{Done, State, fail};
@@ -19,7 +19,8 @@ impl State {
             }
         };
         let (dontfork, hugepage, nohugepage) = (false, false, false);
-        let flags = VmaFlags { prot, shared, dontfork, hugepage, nohugepage, object };
+        let uffd = Uffd::None;
+        let flags = VmaFlags { prot, shared, dontfork, hugepage, nohugepage, uffd, object };
         let Span { start, end } = span;
         self.insert_vma(mm, Vma { start, end, flags, pgoff, anon_vma: None });
     }

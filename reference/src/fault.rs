@@ -61,7 +61,7 @@ impl State {
             Pmd::Huge(_) if access == Access::Read => return Ok(()),
             Pmd::Huge(entry) => return self.do_huge_pmd_wp_page(mm, pmd, entry, access),
             Pmd::None if access == Access::Write && self.thp_eligible(&vma, pmd) => {
-                if self.do_huge_pmd_anonymous_page(mm, pmd)? {
+                if self.do_huge_pmd_anonymous_page(mm, pmd, &vma)? {
                     return Ok(());
                 }
             }
@@ -70,22 +70,28 @@ impl State {
         match self.entry(mm, vpn) {
             Some(_) if access == Access::Read => Ok(()),
             Some(entry) => self.do_wp_page(mm, vpn, &vma, entry, access),
-            None if vma.is_anonymous() => self.do_anonymous_page(mm, vpn, access),
+            None if vma.is_anonymous() => self.do_anonymous_page(mm, vpn, &vma, access),
             None => self.do_fault(mm, vpn, &vma, access),
         }
     }
 
     /// Rule 2. A table stays even if the page fails.
-    fn do_anonymous_page(&mut self, mm: MmId, vpn: u32, access: Access) -> Done {
+    fn do_anonymous_page(&mut self, mm: MmId, vpn: u32, vma: &Vma, access: Access) -> Done {
         self.table_for(mm, vpn)?;
         self.install_table(mm, vpn);
         if access != Access::Write {
+            self.handle_userfault(vma)?;
             let zero = Entry { page: Page::Zero, read: true, write: false, dirty: false };
             self.set_entry(mm, vpn, Some(zero));
             return Ok(());
         }
         self.anon_vma_prepare(mm, vpn);
-        let folio = self.alloc(Site::Page, 0, Birth::Anon(mm, vpn), true)?;
+        let birth = Birth::Anon(mm, vpn);
+        let folio = self.alloc(Site::Page, 0, birth, true)?;
+        if let Err(stop) = self.handle_userfault(vma) {
+            self.unborn(folio, birth);
+            return Err(stop);
+        }
         self.map_new_anon(mm, vpn, folio, 0, true, true);
         Ok(())
     }

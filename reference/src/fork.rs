@@ -1,6 +1,6 @@
 //! fork (ops 2, B4, K7).
 
-use program::{Birth, MmId, Site};
+use program::{Birth, MmId, Site, Uffd, VmaFlags};
 
 use crate::mm::{Entry, Mapped, Page, Pmd, pmds};
 use crate::state::{Done, State, Stop};
@@ -24,7 +24,9 @@ impl State {
                 continue;
             }
             let anon_vma = vma.anon_vma.map(|_| self.fresh_anon_vma());
-            self.insert_vma(child, Vma { anon_vma, ..vma });
+            // Who registered the parent is not told of the child (no UFFD_FEATURE_EVENT_FORK).
+            let flags = VmaFlags { uffd: Uffd::None, ..vma.flags };
+            self.insert_vma(child, Vma { anon_vma, flags, ..vma });
             // Decision 10: without an anon_vma a later fault finds everything again.
             if anon_vma.is_some() {
                 self.copy_page_range(mm, child, &vma)?;

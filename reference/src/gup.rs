@@ -25,6 +25,8 @@ pub(crate) struct Want {
     pub pin: bool,
     pub write: bool,
     pub longterm: bool,
+    /// It may release mmap_lock, and so sleep for userfaultfd.
+    pub unlockable: bool,
 }
 
 impl State {
@@ -92,7 +94,7 @@ impl State {
         loop {
             match self.follow_page(mm, vpn, want) {
                 Ok(mapped) => return Ok(mapped.entry),
-                Err(access) => self.faultin_page(mm, vpn, access)?,
+                Err(access) => self.faultin_page(mm, vpn, access, want)?,
             }
         }
     }
@@ -124,7 +126,7 @@ impl State {
         while *at < span.end {
             self.check_vma_flags(mm, *at, want)?;
             match self.follow_page(mm, *at, want) {
-                Err(access) => self.faultin_page(mm, *at, access)?,
+                Err(access) => self.faultin_page(mm, *at, access, want)?,
                 Ok(mapped) => {
                     self.attempt(Site::Grab)?;
                     // K10: the others of a huge PMD's run are grabbed in a second step.
@@ -169,9 +171,11 @@ impl State {
         Ok(mapped)
     }
 
-    pub fn faultin_page(&mut self, mm: MmId, vpn: u32, access: Access) -> Done {
+    pub fn faultin_page(&mut self, mm: MmId, vpn: u32, access: Access, want: Want) -> Done {
         self.fault(mm, vpn, access).map_err(|stop| match stop {
             Stop::Fail(Errno::SIGBUS | Errno::SIGSEGV) => Stop::Fail(Errno::EFAULT),
+            // Instead of sleeping with mmap_lock it gets SIGBUS (B15).
+            Stop::Userfault if !want.unlockable => Stop::Fail(Errno::EFAULT),
             other => other,
         })
     }

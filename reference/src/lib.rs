@@ -25,6 +25,7 @@ mod page_alloc;
 mod snapshot;
 mod state;
 mod thp;
+mod userfaultfd;
 mod vma;
 
 use program::{Advice, Call, Model, Op, Outcome, Ret, Shape, Snapshot};
@@ -35,7 +36,7 @@ use state::{State, Stop};
 #[derive(Debug)]
 pub struct Reference {
     state: State,
-    /// The state before the running step, kept while a `lock_page` could make it sleep.
+    /// The state before the running step, kept while something could make it sleep.
     before: State,
 }
 
@@ -65,9 +66,9 @@ impl Default for Reference {
     }
 }
 
-/// Whether some state lets the operation wait for a folio lock: a fault, an eviction, a migration,
-/// or the operation itself takes one.
-fn takes_folio_locks(op: &Op) -> bool {
+/// Whether some state lets the operation sleep on a folio lock, which a fault, an eviction, a
+/// migration or the operation itself takes, or for userfaultfd.
+fn may_sleep(op: &Op) -> bool {
     match *op {
         Op::Read { .. } | Op::Write { .. } | Op::Gup { .. } | Op::Walk { .. } => true,
         Op::Munmap { .. } | Op::Mremap { .. } | Op::Fork { .. } | Op::Exit { .. } => true,
@@ -78,7 +79,7 @@ fn takes_folio_locks(op: &Op) -> bool {
         }
         Op::Unpin { dirty, .. } => dirty,
         Op::Nop | Op::Mmap { .. } | Op::Mprotect { .. } | Op::Put { .. } | Op::Peek { .. } => false,
-        Op::LruAddDrain | Op::LruAddDrainAll | Op::UnlockPage { .. } => false,
+        Op::LruAddDrain | Op::LruAddDrainAll | Op::UnlockPage { .. } | Op::Uffd { .. } => false,
     }
 }
 
@@ -88,15 +89,16 @@ impl Model for Reference {
     }
 
     fn step(&mut self, call: Call<'_>, out: &mut Outcome) {
-        // Decision 18: a step that would sleep on a held folio lock has no effect. Nothing sleeps
-        // while no lock is held.
-        if self.state.holds_a_lock() && takes_folio_locks(&call.step.op) {
+        // Decision 18: a step that would sleep has no effect. Nothing sleeps while no lock is held and
+        // nothing is registered.
+        let something = self.state.holds_a_lock() || self.state.uffd_waits;
+        if something && may_sleep(&call.step.op) {
             self.before.clone_from(&self.state);
         }
         out.ret = match self.state.run(call, out) {
             Ok(ret) => ret,
             Err(Stop::Fail(errno)) => Ret::Err(errno),
-            Err(Stop::Sleep) => {
+            Err(Stop::Sleep | Stop::Userfault) => {
                 std::mem::swap(&mut self.state, &mut self.before);
                 out.data.clear();
                 Ret::WouldBlock

@@ -82,9 +82,9 @@ impl State {
         if !(if write { vma.is_writable() } else { vma.is_readable() }) {
             return fail(Errno::EINVAL);
         }
-        let want = Want { write, ..Want::default() };
+        let want = Want { write, unlockable: true, ..Want::default() };
         while let Err(access) = self.follow_page(mm, vpn, want) {
-            self.faultin_page(mm, vpn, access)?;
+            self.faultin_page(mm, vpn, access, want)?;
         }
         Ok(())
     }

@@ -105,7 +105,7 @@ impl State {
                         break;
                     }
                     Err(Stop::Fail(_)) => list.waiting.push(folio),
-                    Err(Stop::Sleep) => return Err(Stop::Sleep),
+                    Err(stop @ (Stop::Sleep | Stop::Userfault)) => return Err(stop),
                 }
             }
             list.waiting.extend(folios);
@@ -247,8 +247,8 @@ impl State {
         for folio in self.in_place(place).collect::<Vec<_>>() {
             self.isolate(folio);
             match self.migrate_pages(vec![folio], Mode::Sync) {
-                Err(Stop::Sleep) => return Err(Stop::Sleep),
                 Err(Stop::Fail(_)) | Ok(()) => {}
+                Err(stop) => return Err(stop),
             }
         }
         if self.ledger.used(place) == 0 { Ok(()) } else { fail(Errno::EBUSY) }

@@ -1,6 +1,6 @@
 //! mremap: a whole range moves to a fresh place (ops 2, decision 20).
 
-use program::{Errno, MmId, Span};
+use program::{Errno, MmId, Span, Uffd, VmaFlags};
 
 use crate::mm::Pmd;
 use crate::state::{Done, State, fail};
@@ -36,7 +36,9 @@ impl State {
         // `copy_vma`: a VMA without pages yet takes its new address as pgoff.
         let unfaulted = vma.is_anonymous() && vma.anon_vma.is_none();
         let pgoff = if unfaulted { new.start } else { vma.index(old.start) };
-        self.insert_vma(mm, Vma { start: new.start, end: new.end, pgoff, ..vma });
+        // Who registered the old place is not told of the new one (no UFFD_FEATURE_EVENT_REMAP).
+        let flags = VmaFlags { uffd: Uffd::None, ..vma.flags };
+        self.insert_vma(mm, Vma { start: new.start, end: new.end, pgoff, flags, ..vma });
         for (done, extent) in extents(old, new, self.ptes).enumerate() {
             if let Err(stop) = self.move_extent(mm, extent) {
                 for Extent { from, to, len } in extents(old, new, self.ptes).take(done) {

@@ -13,6 +13,8 @@ use crate::page_alloc::Now;
 pub(crate) enum Stop {
     /// It would sleep on a folio lock that a `lock_page` holds.
     Sleep,
+    /// It would sleep until userfaultfd has filled a page in.
+    Userfault,
     /// It fails.
     Fail(Errno),
 }
@@ -58,6 +60,8 @@ pub(crate) struct State {
     pub batches: Vec<Vec<FolioId>>,
     /// Identity of the next fresh anon_vma.
     pub next_anon_vma: u32,
+    /// Some VMA is or was registered so that faults sleep.
+    pub uffd_waits: bool,
     /// The running step.
     pub now: Now,
 }
@@ -71,6 +75,7 @@ reuse_clone!(State {
     cache,
     batches,
     next_anon_vma,
+    uffd_waits,
     now,
 });
 
@@ -87,6 +92,7 @@ impl State {
         self.batches.iter_mut().for_each(Vec::clear);
         self.batches.resize(usize::from(shape.cpus), Vec::new());
         self.next_anon_vma = 0;
+        self.uffd_waits = false;
         self.create_mm(MmId(0));
     }
 
@@ -120,12 +126,14 @@ impl State {
                 self.mremap(mm, span(range), layout.area(area)).map(done)
             }
             Op::Madvise { mm, range, advice } => self.madvise(mm, span(range), advice).map(done),
+            Op::Uffd { mm, range, uffdio } => self.uffd(mm, span(range), uffdio),
             Op::Read { mm, range } => self.read(mm, span(range), &mut out.data),
             Op::Write { mm, range } => self.write(mm, span(range)),
             Op::Fork { mm, child } => self.fork(mm, child).map(done),
             Op::Exit { mm } => self.exit(mm).map(done),
             Op::Gup { mm, range, handle, entry, foll, write, longterm, .. } => {
-                let want = Want { pin: foll == Foll::Pin, write, longterm };
+                let unlockable = entry != program::Entry::Slow;
+                let want = Want { pin: foll == Foll::Pin, write, longterm, unlockable };
                 self.gup(mm, span(range), handle, entry, want)
             }
             Op::Walk { mm, range, write, report } => {
@@ -164,6 +172,7 @@ impl State {
             | Op::Mprotect { mm, .. }
             | Op::Mremap { mm, .. }
             | Op::Madvise { mm, .. }
+            | Op::Uffd { mm, .. }
             | Op::Read { mm, .. }
             | Op::Write { mm, .. }
             | Op::Fork { mm, .. }

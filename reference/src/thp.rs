@@ -1,11 +1,11 @@
 //! Huge folios: fault, PMD split, folio split, collapse (ops 0, 1.1, 2, 4; B7, K1, K11).
 
-use program::{Birth, Errno, MmId, Site, Thp};
+use program::{Birth, Errno, MmId, Site, Thp, Uffd};
 
 use crate::folio::Owner;
 use crate::ledger::FolioId;
 use crate::mm::{Entry, Page, Pmd};
-use crate::state::{Done, State, fail};
+use crate::state::{Done, State, Stop, fail};
 use crate::vma::Vma;
 
 impl State {
@@ -20,13 +20,14 @@ impl State {
     }
 
     /// Rule 1: whether it mapped one. No folio: fall back; no table to deposit: ENOMEM (K11).
-    pub fn do_huge_pmd_anonymous_page(&mut self, mm: MmId, pmd: u32) -> Done<bool> {
+    pub fn do_huge_pmd_anonymous_page(&mut self, mm: MmId, pmd: u32, vma: &Vma) -> Done<bool> {
         self.anon_vma_prepare(mm, pmd * self.ptes);
         let birth = Birth::Huge(mm, pmd);
         let Ok(folio) = self.alloc(Site::Huge, self.huge_order(), birth, true) else {
             return Ok(false);
         };
-        if let Err(stop) = self.attempt(Site::Table) {
+        let table = self.attempt(Site::Table);
+        if let Err(stop) = table.and_then(|()| self.handle_userfault(vma)) {
             self.unborn(folio, birth);
             return Err(stop);
         }
@@ -130,7 +131,8 @@ impl State {
             match self.pmd(mm, pmd) {
                 Pmd::Huge(_) => {}
                 Pmd::None => return fail(Errno::EINVAL),
-                Pmd::Table => match self.collapse_scan(mm, pmd) {
+                Pmd::Table => match self.collapse_scan(mm, pmd, vma) {
+                    Err(Stop::Fail(Errno::EBUSY)) => return fail(Errno::EBUSY),
                     Ok(()) => self.collapse_huge_page(mm, pmd)?,
                     Err(stop) => result = Err(stop),
                 },
@@ -140,12 +142,19 @@ impl State {
     }
 
     /// `hpage_collapse_scan_pmd`: the first PTE in the way; read-only last.
-    fn collapse_scan(&self, mm: MmId, pmd: u32) -> Done {
+    fn collapse_scan(&self, mm: MmId, pmd: u32, vma: &Vma) -> Done {
+        let registered = vma.flags.uffd != Uffd::None;
         let mut writable = false;
         for vpn in pmd * self.ptes..(pmd + 1) * self.ptes {
-            let Some(entry) = self.entry(mm, vpn) else { continue };
-            let Page::Of(folio, _) = entry.page else { continue };
-            writable |= entry.write;
+            let page = self.entry(mm, vpn).map_or(Page::Zero, |entry| entry.page);
+            let Page::Of(folio, _) = page else {
+                // Decision 13: who registered wants to hear of what is missing.
+                if registered {
+                    return fail(Errno::EBUSY);
+                }
+                continue;
+            };
+            writable |= self.entry(mm, vpn).is_some_and(|entry| entry.write);
             let folio = self.ledger.folio(folio);
             if !folio.lru || folio.locked().is_some() || folio.refcount() != folio.mapcount() {
                 return fail(Errno::EAGAIN);

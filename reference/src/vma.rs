@@ -1,6 +1,6 @@
 //! VMAs: lookup, cutting, merging, anon_vma identity (ops 0).
 
-use program::{MmId, ObjectId, Prot, VmaFlags, digest};
+use program::{MmId, ObjectId, Prot, Uffd, VmaFlags, digest};
 
 use crate::mm::Pmd;
 use crate::state::State;
@@ -135,7 +135,9 @@ impl State {
             return;
         }
         let compatible = |a: &Vma, b: &Vma| {
-            a.continues_in(b) && a.flags == VmaFlags { prot: a.flags.prot, ..b.flags }
+            let uffd = (a.flags.uffd == Uffd::None) == (b.flags.uffd == Uffd::None);
+            let flags = VmaFlags { prot: a.flags.prot, uffd: a.flags.uffd, ..b.flags };
+            a.continues_in(b) && uffd && a.flags == flags
         };
         let next = vmas.get(i + 1).filter(|next| compatible(&vma, next));
         let previous = i.checked_sub(1).map(|i| &vmas[i]).filter(|p| compatible(p, &vma));

@@ -4,7 +4,7 @@
 use lockstep::{Class, Drift};
 use program::{
     EntryView, FolioView, HandleId, LockId, MmId, MmView, Name, ObjectId, PageRef, Place, Prot,
-    Snapshot, TaskId, VmaFlags, VmaView,
+    Snapshot, TaskId, Uffd, VmaFlags, VmaView,
 };
 
 /// Plants an error; false if the state has no place for it.
@@ -106,6 +106,7 @@ pub fn full() -> Snapshot {
     };
     let entry = |page| EntryView { page, read: true, write: true, dirty: false };
     let flags = VmaFlags {
+        uffd: Uffd::None,
         prot: Prot::ReadWrite,
         shared: false,
         dontfork: false,

@@ -54,6 +54,8 @@ const fn plan(kind: Kind) -> Plan {
         Kind::Mprotect | Kind::HugePage | Kind::DoFork | Kind::Collapse => Plan::Own,
         Kind::GetFastOnly | Kind::LockPage | Kind::SplitFolio | Kind::Migrate => Plan::Own,
         Kind::LruAddDrain | Kind::LruAddDrainAll => Plan::Own,
+        Kind::UffdRegister | Kind::UffdRegisterSigbus | Kind::UffdUnregister => Plan::Own,
+        Kind::UffdCopy | Kind::UffdZeroPage => Plan::Own,
         _ => Plan::Literal,
     }
 }
@@ -129,6 +131,14 @@ impl Aim<'_> {
                 let refused = hints.roomy & !view.get(Area::Collapsible);
                 let found = self.area(kind, view.get(Area::Whole) & refused);
                 found.unwrap_or_else(|| self.access(kind, view.get(Area::Whole)))
+            }
+            Kind::UffdRegister | Kind::UffdRegisterSigbus => {
+                let found = self.all(kind, view.get(Area::Whole) & hints.anon);
+                found.unwrap_or(Goal::Make(Kind::MmapAnon))
+            }
+            Kind::UffdUnregister | Kind::UffdCopy | Kind::UffdZeroPage => {
+                let found = self.area(kind, view.get(Area::Armed));
+                found.unwrap_or_else(|| self.own(Kind::UffdRegisterSigbus))
             }
             Kind::DoFork => {
                 let found = self.area(kind, view.get(Area::DontFork));

@@ -46,7 +46,7 @@ pub(super) struct Hints {
     pub cells: Cells,
     views: [View; MAX_MMS],
     /// Private anonymous areas.
-    anon: Set,
+    pub anon: Set,
     /// Of those, the ones with room for a huge page.
     pub roomy: Set,
     shifts: [u16; MAX_AREAS],
@@ -153,6 +153,18 @@ impl Hints {
                     self.cells.collapse(&mut view.contents, range);
                 }
             }
+            Kind::UffdRegister | Kind::UffdRegisterSigbus => {
+                let view = self.view_mut(mm);
+                view.cut(range.area.0, now.is_all(range));
+                view.set(Area::Armed, range.area.0, true);
+            }
+            Kind::UffdUnregister => {
+                let view = self.view_mut(mm);
+                view.cut(range.area.0, now.is_all(range));
+                view.set(Area::Armed, range.area.0, !now.is_all(range));
+            }
+            Kind::UffdCopy => self.populate(now, mm, range, true),
+            Kind::UffdZeroPage => self.populate(now, mm, range, false),
             Kind::Fork => self.fork(now, mm),
             Kind::Exit => {
                 self.drain(now.cpu);
@@ -179,7 +191,9 @@ impl Hints {
         if let Op::Walk { write: walk, .. } = *now.op {
             write = walk;
         }
-        self.populate(now, mm, range, write);
+        if !self.view(mm).get(Area::Armed).contains(range.area.0) {
+            self.populate(now, mm, range, write);
+        }
         if matches!(kind, Kind::PopulateRead | Kind::PopulateWrite) {
             self.drain(now.cpu);
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! header, 16 bytes              records, 12 bytes each, to the end
-//!  0..2  "ml"                    0     kind; in a concurrent program 0xC0.. is a schedule record
+//!  0..2  "ml"                    0     kind; in a concurrent program 0xD0.. is a schedule record
 //!  2     version                 1     bit 7: same phase as the step before; bits 3..7: aim;
 //!                                      bits 0..3: CPU
 //!  3     CPUs, concurrent        2     mm            (unpin: second handle)
@@ -69,7 +69,7 @@ pub const RECORD_BYTES: usize = 12;
 pub const MAX_STEPS: usize = 4096;
 
 /// Kind bytes from here on are schedule records, in a concurrent program.
-const SCHEDULE_KIND: u8 = 0xC0;
+const SCHEDULE_KIND: u8 = 0xD0;
 pub(crate) const SLICES_A_RECORD: usize = 5;
 /// Fail-site bytes from here on are failures: first one value a site, the rest a relevant site.
 const FAIL_FROM: u8 = 216;

@@ -7,7 +7,7 @@ use crate::arena::Arena;
 use crate::kind::Kind;
 use crate::op::{
     Advice, AreaId, Backing, Entry, FILES, Foll, Form, HandleId, LockId, MmId, Mode, Op, Prot,
-    Range, Report, TaskId,
+    Range, Report, TaskId, Uffdio,
 };
 use crate::shape::{Place, Shape};
 use crate::validate::{FIRST_TASK, MAX_AREA_PAGES, TASKS};
@@ -127,6 +127,7 @@ impl<'a> Meaning<'a> {
             let handle = arena.next_handle()?;
             Some(Op::Gup { mm, range, handle, entry, foll, write: bit(0), longterm, form })
         };
+        let uffd = |uffdio| Op::Uffd { mm, range, uffdio };
         let madvise = |advice| Op::Madvise { mm, range, advice };
         *op = match kind {
             Kind::Munmap => Op::Munmap { mm, range },
@@ -143,6 +144,12 @@ impl<'a> Meaning<'a> {
             Kind::Collapse => madvise(Advice::Collapse),
             Kind::PopulateRead => madvise(Advice::PopulateRead),
             Kind::PopulateWrite => madvise(Advice::PopulateWrite),
+            Kind::UffdRegister => uffd(Uffdio::Register),
+            Kind::UffdRegisterSigbus => uffd(Uffdio::RegisterSigbus),
+            Kind::UffdUnregister => uffd(Uffdio::Unregister),
+            Kind::UffdCopy => uffd(Uffdio::Copy),
+            Kind::UffdZeroPage => uffd(Uffdio::ZeroPage),
+            Kind::UffdWake => uffd(Uffdio::Wake),
             Kind::Read => Op::Read { mm, range },
             Kind::Write => Op::Write { mm, range },
             Kind::Get => gup(Foll::Get, Entry::Slow, false)?,

@@ -46,6 +46,8 @@ const V1_KINDS: [(&str, usize); 35] = [
     ("lock-page", 1),
     ("unlock-page", 3),
 ];
+/// Where its schedule records began.
+const V1_SCHEDULE_KIND: u8 = 0xC0;
 /// Failure sites of version 1, in order.
 const V1_SITES: [Site; 7] =
     [Site::Table, Site::Page, Site::Huge, Site::Cache, Site::Dst, Site::Grab, Site::GrabFast];
@@ -81,7 +83,8 @@ fn from_v1(bytes: &[u8]) -> Vec<u8> {
     header[8..].fill(0xFF);
     let concurrent = header[3] & 0xC0 == 0xC0;
     for record in records.chunks_mut(RECORD_BYTES) {
-        if concurrent && record[0] >= SCHEDULE_KIND {
+        if concurrent && record[0] >= V1_SCHEDULE_KIND {
+            record[0] = SCHEDULE_KIND;
             continue;
         }
         let kind = table[usize::from(record[0])];

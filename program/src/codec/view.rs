@@ -17,6 +17,8 @@ pub(super) enum Area {
     DontFork,
     /// A write to an empty cell makes a huge folio.
     Thp,
+    /// Registered with userfaultfd, in whole or in part.
+    Armed,
     /// Private anonymous, with room for a huge page, and `collapse` may use it.
     Collapsible,
 }
@@ -51,6 +53,7 @@ impl View {
         self.set(Area::Thp, area, thp);
         self.set(Area::Collapsible, area, collapsible);
         self.set(Area::DontFork, area, false);
+        self.set(Area::Armed, area, false);
         self.protect(area, prot);
     }
 
@@ -60,6 +63,7 @@ impl View {
         self.set(Area::Solid, area, false);
         if all {
             self.protect(area, Prot::None);
+            self.set(Area::Armed, area, false);
         }
     }
 
@@ -97,6 +101,7 @@ impl View {
         for property in [Area::Whole, Area::Solid, Area::Readable, Area::Writable] {
             child.sets[property as usize] = child.sets[property as usize] & !gone;
         }
+        child.sets[Area::Armed as usize] = Set::default();
         child
     }
 }

@@ -10,7 +10,7 @@ use crate::text::error::Mistake;
 use crate::text::names::number;
 use crate::text::parser::Parser;
 use crate::text::verbs::Verb;
-use crate::text::words::{ADVICE, PLACES, PROTS};
+use crate::text::words::{ADVICE, PLACES, PROTS, UFFDIOS};
 
 impl Parser {
     /// The operation; none if a mistake was reported, here or where a name was defined. Where the
@@ -43,6 +43,7 @@ impl Parser {
             Verb::Madvise => {
                 Op::Madvise { mm, range: self.range(args)?, advice: args.choice(ADVICE)? }
             }
+            Verb::Uffd => Op::Uffd { mm, range: self.range(args)?, uffdio: args.choice(UFFDIOS)? },
             Verb::Read => Op::Read { mm, range: self.range(args)? },
             Verb::Write => Op::Write { mm, range: self.range(args)? },
             Verb::Fork => Op::Fork { mm, child: self.arena.next_mm().unwrap_or(MmId(u8::MAX)) },

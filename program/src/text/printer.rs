@@ -8,7 +8,9 @@ use crate::outcome::Ret;
 use crate::program::Program;
 use crate::schedule::{Schedule, Slice};
 use crate::shape::{Faults, Place, Shape};
-use crate::text::words::{ADVICE, ERRNOS, FAULTS, PLACES, PREEMPTS, PROTS, SITES, THPS, word};
+use crate::text::words::{
+    ADVICE, ERRNOS, FAULTS, PLACES, PREEMPTS, PROTS, SITES, THPS, UFFDIOS, word,
+};
 
 /// Schedules are broken into lines of at most so many columns.
 const COLUMNS: usize = 100;
@@ -129,6 +131,9 @@ impl Display for Op {
             }
             Op::Madvise { mm, range, advice } => {
                 write!(f, "madvise{} {range} {}", InMm(mm), word(ADVICE, advice))
+            }
+            Op::Uffd { mm, range, uffdio } => {
+                write!(f, "uffd{} {range} {}", InMm(mm), word(UFFDIOS, uffdio))
             }
             Op::Read { mm, range } => write!(f, "read{} {range}", InMm(mm)),
             Op::Write { mm, range } => write!(f, "write{} {range}", InMm(mm)),

@@ -1,7 +1,7 @@
 //! The operations of the text form: their names and which arguments they take.
 
 use crate::text::names::Sort;
-use crate::text::words::{ADVICE, PLACES, PROTS, list};
+use crate::text::words::{ADVICE, PLACES, PROTS, UFFDIOS, list};
 
 /// Which operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,6 +12,7 @@ pub enum Verb {
     Mprotect,
     Mremap,
     Madvise,
+    Uffd,
     Read,
     Write,
     Fork,
@@ -70,6 +71,8 @@ pub enum Choice {
     Prot,
     /// One of the advices must be there.
     Advice,
+    /// One of the userfaultfd requests must be there.
+    Uffdio,
     /// One of the places must be there.
     Place,
     /// Sharing must be stated.
@@ -82,6 +85,7 @@ impl Choice {
             Choice::May(words) => words.to_vec(),
             Choice::Prot => list(PROTS),
             Choice::Advice => list(ADVICE),
+            Choice::Uffdio => list(UFFDIOS),
             Choice::Place => list(PLACES),
             Choice::Sharing => vec!["private", "shared"],
         }
@@ -93,6 +97,7 @@ impl Choice {
             Choice::May(_) => None,
             Choice::Prot => Some("a protection"),
             Choice::Advice => Some("an advice"),
+            Choice::Uffdio => Some("a request"),
             Choice::Place => Some("a place"),
             Choice::Sharing => Some("`private` or `shared`"),
         }
@@ -117,7 +122,7 @@ const RANGE: Spec = Spec { mm: Need::May, area: Need::Must, keys: &["len"], ..BA
 const GUP: Spec = Spec { creates: Some(Sort::Handle), ..RANGE };
 
 /// Every operation.
-pub const SPECS: [Spec; 23] = [
+pub const SPECS: [Spec; 24] = [
     BARE,
     Spec {
         verb: Verb::Mmap,
@@ -153,6 +158,13 @@ pub const SPECS: [Spec; 23] = [
         choices: &[Choice::Advice],
         usage: "madvise [mm1] m0+1 [len=2] dontneed|dontfork|dofork|hugepage|nohugepage|collapse|\
                 populate_read|populate_write",
+        ..RANGE
+    },
+    Spec {
+        verb: Verb::Uffd,
+        name: "uffd",
+        choices: &[Choice::Uffdio],
+        usage: "uffd [mm1] m0+1 [len=2] register|register_sigbus|unregister|copy|zeropage|wake",
         ..RANGE
     },
     Spec { verb: Verb::Read, name: "read", usage: "read [mm1] m0+1 [len=2]", ..RANGE },

@@ -1,6 +1,6 @@
 //! The words for values, shared by parser and printer.
 
-use crate::op::{Advice, Prot, Site};
+use crate::op::{Advice, Prot, Site, Uffdio};
 use crate::outcome::Errno;
 use crate::shape::{Faults, Place, Preempt, Thp};
 
@@ -51,6 +51,15 @@ pub const ADVICE: &Words<Advice> = &[
     ("populate_write", Advice::PopulateWrite),
 ];
 
+pub const UFFDIOS: &Words<Uffdio> = &[
+    ("register", Uffdio::Register),
+    ("register_sigbus", Uffdio::RegisterSigbus),
+    ("unregister", Uffdio::Unregister),
+    ("copy", Uffdio::Copy),
+    ("zeropage", Uffdio::ZeroPage),
+    ("wake", Uffdio::Wake),
+];
+
 pub const SITES: &Words<Site> = &[
     ("table", Site::Table),
     ("page", Site::Page),
@@ -68,6 +77,7 @@ pub const ERRNOS: &Words<Errno> = &[
     ("EBUSY", Errno::EBUSY),
     ("EINVAL", Errno::EINVAL),
     ("ENOENT", Errno::ENOENT),
+    ("EEXIST", Errno::EEXIST),
     ("SIGSEGV", Errno::SIGSEGV),
     ("SIGBUS", Errno::SIGBUS),
 ];

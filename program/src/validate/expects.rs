@@ -3,7 +3,7 @@
 use crate::arena::Arena;
 use crate::expect::{Expect, Field, Target};
 use crate::object::Object;
-use crate::op::{FILE_PAGES, FILES, Op, on_disk};
+use crate::op::{FILE_PAGES, FILES, Op, Uffdio, on_disk};
 use crate::program::Program;
 use crate::validate::{Fault, check_range};
 
@@ -90,7 +90,7 @@ fn check_field(expect: &Expect, field: Field, value: u64, program: &Program) -> 
     if value <= most { Ok(()) } else { Err(Fault::FieldValue(field, value)) }
 }
 
-/// Content is 0, what a `write` so far wrote, or what a file holds on disk.
+/// Content is 0, what a `write` or a `uffd … copy` so far wrote, or what a file holds on disk.
 fn check_data(value: u64, after: usize, program: &Program) -> Result<(), Fault> {
     let from_disk =
         (0..FILES).any(|file| (on_disk(file, 0)..on_disk(file, FILE_PAGES)).contains(&value));
@@ -101,7 +101,11 @@ fn check_data(value: u64, after: usize, program: &Program) -> Result<(), Fault> 
     let step = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
     let writer = step.and_then(|step| program.steps().take(after).nth(step));
     match writer.map(|step| step.op) {
-        Some(Op::Write { range, .. }) if page < u64::from(range.len) => Ok(()),
+        Some(Op::Write { range, .. } | Op::Uffd { range, uffdio: Uffdio::Copy, .. })
+            if page < u64::from(range.len) =>
+        {
+            Ok(())
+        }
         _ => Err(Fault::NotWritten(number)),
     }
 }

@@ -6,7 +6,7 @@ use program::validate::check_step;
 use program::{
     Advice, AreaId, Backing, Entry, Errno, Expect, Fail, Faults, Field, Foll, Form, HandleId,
     LockId, MmId, Mode, Op, Phase, Place, Preempt, Program, Prot, Range, Report, Ret, Schedule,
-    Shape, Site, Slice, SplitMix64, Step, Target, TaskId, Thp, on_disk, written,
+    Shape, Site, Slice, SplitMix64, Step, Target, TaskId, Thp, Uffdio, on_disk, written,
 };
 use proptest::prelude::*;
 
@@ -177,7 +177,7 @@ impl Rng {
             Advice::PopulateRead,
             Advice::PopulateWrite,
         ]);
-        match self.below(24) {
+        match self.below(25) {
             0 => Op::Nop,
             1 | 2 => Op::Mmap {
                 mm,
@@ -228,6 +228,18 @@ impl Rng {
             19 => Op::SplitFolio { mm, range },
             20 => Op::Migrate { mm, range, mode: self.of(&[Mode::Async, Mode::Sync]) },
             21 => Op::Offline { place: self.of(&Place::ALL) },
+            23 => Op::Uffd {
+                mm,
+                range,
+                uffdio: self.of(&[
+                    Uffdio::Register,
+                    Uffdio::RegisterSigbus,
+                    Uffdio::Unregister,
+                    Uffdio::Copy,
+                    Uffdio::ZeroPage,
+                    Uffdio::Wake,
+                ]),
+            },
             22 => Op::LockPage { mm, range, lock, task: TaskId(8 + self.below(8) as u8) },
             _ => Op::UnlockPage { lock: LockId(self.below(u64::from(lock.0) + 1) as u8) },
         }
@@ -301,6 +313,9 @@ pub const WORDS: &[&str] = &[
     "task=t8",
     "unlock_page",
     "nop",
+    "uffd",
+    "register",
+    "copy",
     "shift=1",
     "place=cma",
     "fail=page#1",

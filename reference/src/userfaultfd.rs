@@ -1,0 +1,103 @@
+//! userfaultfd, mode "missing" (ops 2, B15, decision 13).
+
+use program::{Birth, Errno, MmId, Ret, Site, Span, Uffd, Uffdio, VmaFlags, written};
+
+use crate::mm::{Entry, Page, Pmd};
+use crate::state::{Done, State, Stop, fail};
+use crate::vma::Vma;
+
+impl State {
+    pub fn uffd(&mut self, mm: MmId, span: Span, uffdio: Uffdio) -> Done<Ret> {
+        match uffdio {
+            Uffdio::Register => self.uffd_set(mm, span, Uffd::Missing),
+            Uffdio::RegisterSigbus => self.uffd_set(mm, span, Uffd::Sigbus),
+            Uffdio::Unregister => self.uffd_set(mm, span, Uffd::None),
+            Uffdio::Copy => return self.uffd_fill(mm, span, true),
+            Uffdio::ZeroPage => return self.uffd_fill(mm, span, false),
+            // Nobody sleeps between steps.
+            Uffdio::Wake => Ok(()),
+        }
+        .map(|()| Ret::Ok(0))
+    }
+
+    /// Registers or unregisters every VMA of the range, or none.
+    fn uffd_set(&mut self, mm: MmId, span: Span, uffd: Uffd) -> Done {
+        let Span { start, end } = span;
+        let vmas = self.mm(mm).vmas.iter().filter(|vma| vma.intersects(start, end));
+        let errors = vmas.clone().filter_map(|vma| {
+            let foreign = vma.flags.uffd != Uffd::None && vma.flags.uffd != uffd;
+            match vma.is_anonymous() {
+                false => Some(Errno::EINVAL),
+                true => (uffd != Uffd::None && foreign).then_some(Errno::EBUSY),
+            }
+        });
+        if vmas.clone().next().is_none() {
+            return fail(Errno::EINVAL);
+        }
+        if let Some(errno) = errors.clone().next() {
+            return fail(errno);
+        }
+        self.uffd_waits |= uffd == Uffd::Missing;
+        let mut at = start;
+        while let Some(vma) = self.vma_from(mm, at).filter(|vma| vma.start.max(at) < end) {
+            let (first, last) = (vma.start.max(at), vma.end.min(end));
+            if vma.flags.uffd != uffd {
+                self.set_vma_flags(mm, first, last, VmaFlags { uffd, ..vma.flags });
+            }
+            at = last;
+        }
+        Ok(())
+    }
+
+    /// `mfill_atomic`: page by page, up to the first that fails.
+    fn uffd_fill(&mut self, mm: MmId, span: Span, copy: bool) -> Done<Ret> {
+        if self.vma(mm, span.start).is_some_and(|vma| !vma.flags.shared) {
+            self.anon_vma_prepare(mm, span.start);
+        }
+        let registered = |vma: &Vma| span.end <= vma.end && vma.flags.uffd != Uffd::None;
+        let Some(vma) = self.vma(mm, span.start).filter(registered) else {
+            return fail(Errno::ENOENT);
+        };
+        for vpn in span.start..span.end {
+            let filled = vpn - span.start;
+            match self.uffd_fill_page(mm, vpn, &vma, copy, filled) {
+                Err(_) if filled > 0 => return Ok(Ret::Ok(filled)),
+                result => result?,
+            }
+        }
+        Ok(Ret::Ok(span.end - span.start))
+    }
+
+    fn uffd_fill_page(&mut self, mm: MmId, vpn: u32, vma: &Vma, copy: bool, index: u32) -> Done {
+        self.table_for(mm, vpn)?;
+        self.install_table(mm, vpn);
+        if matches!(self.pmd(mm, vpn / self.ptes), Pmd::Huge(_)) {
+            return fail(Errno::EEXIST);
+        }
+        let taken = self.entry(mm, vpn).is_some();
+        if copy {
+            let birth = Birth::Anon(mm, vpn);
+            let folio = self.alloc(Site::Page, 0, birth, true)?;
+            if taken {
+                self.unborn(folio, birth);
+            } else {
+                let data = written(self.now.number, index);
+                self.map_new_anon(mm, vpn, folio, data, vma.is_readable(), vma.is_writable());
+            }
+        } else if !taken {
+            let read = vma.is_readable();
+            let entry = Entry { page: Page::Zero, read, write: false, dirty: false };
+            self.set_entry(mm, vpn, Some(entry));
+        }
+        if taken { fail(Errno::EEXIST) } else { Ok(()) }
+    }
+
+    /// `handle_userfault`: what becomes of a fault that finds nothing in such a VMA.
+    pub fn handle_userfault(&self, vma: &Vma) -> Done {
+        match vma.flags.uffd {
+            Uffd::None => Ok(()),
+            Uffd::Sigbus => fail(Errno::SIGBUS),
+            Uffd::Missing => Err(Stop::Userfault),
+        }
+    }
+}
