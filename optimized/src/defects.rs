@@ -169,6 +169,16 @@ defects! {
         mechanism: "Unpin by range takes all pages up to the end of the range for the first folio's, not up to its end.",
         expected: "refcount-leak",
     }
+    SpfIgnoresUffd {
+        id: "A63", name: "spf-ignores-uffd", thread: "S1",
+        mechanism: "A speculative fault does not look whether the VMA is registered with userfaultfd: the event is lost.",
+        expected: "return",
+    }
+    SpfKeepsVma {
+        id: "A75", name: "spf-keeps-vma", thread: "S1",
+        mechanism: "A speculative fault that gives up keeps its reference on the VMA.",
+        expected: "conduct-vma-leak",
+    }
     ReuseByMapcount {
         id: "C01", name: "reuse-by-mapcount", thread: "do_wp_page before 5.19 (CVE-2020-29374)",
         mechanism: "A write fault reuses a page that is mapped once although others hold references on it.",

@@ -12,6 +12,7 @@
 use program::{Faults, MmId};
 
 use crate::coverage::Path;
+use crate::defects::Defect;
 use crate::memory::{Access, Fault, FaultLock, Vmf};
 use crate::pgtable::{Pmd, Pte, Table};
 use crate::vma::Vma;
@@ -53,7 +54,9 @@ impl World {
     ) -> Result<(), Fault> {
         let vma = self.find_vma_rcu(mm, vpn).ok_or(Fault::Retry)?;
         let result = self.speculate(cx, mm, vpn, access, vma.id).await;
-        self.put_vma(vma.id);
+        if result != Err(Fault::Retry) || !self.has(Defect::SpfKeepsVma) {
+            self.put_vma(vma.id);
+        }
         if result == Ok(()) {
             self.hit(Path::Speculative);
         }
@@ -110,7 +113,7 @@ impl World {
         if vma.anon_vma.is_none() {
             return self.bail(Path::SpfNoAnon);
         }
-        if vma.userfaultfd_missing() {
+        if vma.userfaultfd_missing() && !self.has(Defect::SpfIgnoresUffd) {
             return self.bail(Path::SpfNotSup);
         }
         if !(vma.start..vma.end).contains(&vpn) {
