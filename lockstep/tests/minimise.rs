@@ -1,7 +1,7 @@
 //! The minimiser, against predicates whose smallest programs are known.
 
 use lockstep::minimise::minimise;
-use program::{Backing, Campaign, Decoder, Foll, Kind, Op, Place, Program};
+use program::{Backing, Campaign, Decoder, Foll, Kind, Op, Place, Program, Slice};
 
 fn random(index: u64) -> Program {
     let (mut bytes, mut program) = (Vec::new(), Program::default());
@@ -70,4 +70,46 @@ fn it_is_deterministic_ends_in_a_fixpoint_and_tries_nothing_twice() {
     assert_eq!(effort.runs, seen.len() as u64);
     assert_eq!(minimise(&program, wanted).0, small);
     assert_eq!(minimise(&small, wanted).0, small);
+}
+
+/// A concurrent program of the generator.
+fn concurrent(index: u64) -> Program {
+    let (mut bytes, mut program) = (Vec::new(), Program::default());
+    let campaign = Campaign { steps: 40, concurrent: 256, ..Campaign::new(6) };
+    campaign.generate(index, &mut bytes);
+    Decoder::default().decode(&bytes, &mut program);
+    program
+}
+
+#[test]
+fn a_schedule_is_cut_to_the_preemptions_that_matter() {
+    // Two CPUs in one phase, and a slice of CPU 1 that is preempted after at least 3 points.
+    let wanted = |program: &Program| {
+        let phase =
+            |phase: &program::Phase| phase.steps.iter().any(|step| step.cpu != phase.steps[0].cpu);
+        program.phases.iter().any(phase)
+            && program.schedule.slices.iter().any(|slice| slice.cpu == 1 && slice.run >= 3)
+    };
+    let programs: Vec<Program> = (0..2000).map(concurrent).filter(wanted).take(20).collect();
+    assert_eq!(programs.len(), 20);
+    for program in programs {
+        let (small, effort) = minimise(&program, wanted);
+        assert_eq!(small.schedule.slices, [Slice { cpu: 1, run: 3 }]);
+        assert!(small.schedule.cycle.is_empty());
+        let together = small.phases.iter().filter(|phase| phase.steps.len() > 1);
+        assert_eq!(together.map(|phase| phase.steps.len()).collect::<Vec<_>>(), [2], "{small}");
+        assert!(small.phases.len() <= 3, "{small}");
+        assert_eq!(small.validate(), Ok(()));
+        let tried: u64 = effort.changes.values().map(|[tried, _]| tried).sum();
+        assert_eq!(tried, effort.runs);
+    }
+}
+
+#[test]
+fn a_phase_that_need_not_be_concurrent_is_not() {
+    let wanted = |program: &Program| program.steps().count() >= 3;
+    let (small, _) = minimise(&concurrent(1), wanted);
+    assert!(small.phases.iter().all(|phase| phase.steps.len() == 1), "{small}");
+    assert!(small.schedule.slices.is_empty() && small.schedule.cycle.is_empty(), "{small}");
+    assert_eq!(small.shape.cpus, 1, "{small}");
 }
