@@ -198,6 +198,8 @@ paths! {
     BatchFlushFull = "batch-flush-full",
     /// A batch was flushed because of a large folio.
     BatchFlushLarge = "batch-flush-large",
+    /// folio_batch_move_lru: a batch's folios went to the LRU.
+    BatchMove = "batch-move",
     /// An order-0 folio migrated.
     Migrated = "migrated",
     /// A large folio migrated whole.

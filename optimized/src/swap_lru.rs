@@ -32,6 +32,7 @@ impl World {
     }
 
     fn folio_batch_move_lru(&self, cpu: u8) {
+        self.hit(Path::BatchMove);
         loop {
             let Some(head) = self.batches[usize::from(cpu)].borrow_mut().pop() else { return };
             self.frames.sub(digest::batch(self.frames.name(head), cpu));
