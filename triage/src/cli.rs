@@ -6,6 +6,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use optimized::{Defect, Defects};
 
+use crate::triage;
+
+/// What this build is called: the version, and the commit if it is known.
+pub const VERSION: &str = env!("MM_LOCKSTEP_VERSION");
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    clean: both sides agree
@@ -54,7 +59,7 @@ Exit codes: 0 done, 1 with --check a file is not canonical, 3 one cannot be read
 
 /// Drives a reference and an optimised Linux memory manager in lockstep.
 #[derive(Debug, Parser)]
-#[command(name = "mm-lockstep", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "mm-lockstep", version = VERSION, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -70,6 +75,9 @@ pub enum Command {
     /// Run programs from files and say what is found
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
+    /// Turn a pile of inputs into buckets: replay, minimise, bucket, keep
+    #[command(after_help = triage::EXAMPLES)]
+    Triage(triage::Args),
     /// Print the state after each operation of a program
     Show(ShowArgs),
     /// Rewrite programs in canonical text form

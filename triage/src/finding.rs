@@ -169,7 +169,12 @@ pub fn on(defects: Defects) -> impl Iterator<Item = Defect> {
 
 /// How to see it again.
 fn replay_command(file: &Path, defects: Defects) -> String {
-    let mut command = format!("replay: mm-lockstep replay {}", quoted(file));
+    format!("replay: mm-lockstep replay {}", command(file, defects))
+}
+
+/// The arguments that name a program and the defects to run it with.
+pub fn command(file: &Path, defects: Defects) -> String {
+    let mut command = quoted(file);
     for defect in on(defects) {
         let _ = write!(command, " --defect {}", defect.info().name);
     }

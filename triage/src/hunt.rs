@@ -1,12 +1,9 @@
 //! `hunt`: the main job.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lockstep::{Options, Stats};
 use optimized::Path;
 use program::Campaign;
@@ -16,7 +13,7 @@ use crate::campaign::{self, Plan};
 use crate::cli::{Format, HuntArgs};
 use crate::exit::{Exit, Stop};
 use crate::finding::{self, Finding};
-use crate::{summary, write};
+use crate::{progress, stop, summary, write};
 
 /// How long to hunt when nothing else is said.
 const USUAL_TIME: Duration = Duration::from_secs(30);
@@ -45,8 +42,8 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
         )));
     }
     let plan = plan(args);
-    let stop = interruptible();
-    let bar = bar(&plan);
+    let stop = stop::flag();
+    let bar = progress::bar(plan.execs, "programs");
     let start = Instant::now();
     let report = campaign::run(&plan, &stop, |stats| {
         // Of the executions so far; those of unfinished chunks are missing.
@@ -106,36 +103,6 @@ fn plan(args: &HuntArgs) -> Plan {
         keep_going: args.keep_going,
         options: Options { paranoid: args.paranoid || Options::default().paranoid },
     }
-}
-
-/// A flag that Ctrl-C and SIGTERM set; the second of them ends the process.
-fn interruptible() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("warning: Ctrl-C will end the process at once: {error}");
-    }
-    stop
-}
-
-fn bar(plan: &Plan) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(plan.execs, ProgressDrawTarget::stderr_with_hz(8));
-    let template = match plan.execs {
-        Some(_) => "{elapsed} {wide_bar} {pos}/{len}, {msg}",
-        None => "{elapsed} {spinner} {pos} programs, {msg}",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn rate(count: u64, time: Duration) -> u64 {

@@ -74,7 +74,8 @@ pub fn name(path: &Path) -> String {
     if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Stop {
+/// That a file or folder cannot be read.
+pub fn unreadable(path: &Path, error: &io::Error) -> Stop {
     let hint = match error.kind() {
         io::ErrorKind::NotFound => "check the path; findings are written to `findings/`",
         _ => "the file must be readable",

@@ -1,8 +1,10 @@
 //! One program judged: what was found, and when two findings are the same.
 
-use lockstep::{Class, Divergence, Lockstep, Options, Stats, Verdict};
-use optimized::Defects;
-use program::Program;
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep::{Class, Divergence, Lockstep, Options, Stats, Verdict, When};
+use optimized::{Defects, Path};
+use program::{Campaign, Decoder, Program};
 
 use crate::guard::{self, Panic};
 
@@ -52,6 +54,27 @@ impl Trouble {
     }
 }
 
+/// What a program showed, and the paths of the optimised side taken in the step that showed it.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// What it showed.
+    pub trouble: Trouble,
+    /// Names of paths; of all that gives everything back, if it showed itself there.
+    pub paths: BTreeSet<&'static str>,
+}
+
+impl Sight {
+    /// Whether `other` can be the same finding seen in a smaller program: of the same class, in a
+    /// step that takes no path that this one does not.
+    pub fn covers(&self, other: &Sight) -> bool {
+        self.trouble.signature().class == other.trouble.signature().class
+            && match (&self.trouble, &other.trouble) {
+                (Trouble::Panicked(mine), Trouble::Panicked(theirs)) => mine.place == theirs.place,
+                _ => self.paths.is_superset(&other.paths),
+            }
+    }
+}
+
 /// Judges programs, surviving those that panic.
 pub struct Judge {
     lockstep: Lockstep,
@@ -86,5 +109,97 @@ impl Judge {
         self.stats.merge(&self.lockstep.take_stats());
         self.lockstep = Lockstep::new(self.defects);
         Some(trouble)
+    }
+
+    /// Runs one program, watching the paths that it takes. Nothing of it is counted.
+    pub fn look(&mut self, program: &Program) -> Option<Sight> {
+        self.tally(program, &mut Suspicion::default())
+    }
+
+    /// As [`Judge::look`]; notes which paths its steps took and what came of it.
+    pub fn tally(&mut self, program: &Program, suspicion: &mut Suspicion) -> Option<Sight> {
+        self.lockstep.take_stats();
+        let mut steps: Vec<Vec<u64>> = vec![vec![0; Path::ALL.len()]];
+        let run = || {
+            self.lockstep.observe(program, &self.options, |moment| {
+                steps.push(moment.optimized.hits());
+            })
+        };
+        let trouble = match guard::catch(run) {
+            Ok(Verdict::Clean) => None,
+            Ok(Verdict::Diverged(divergence)) => Some(Trouble::Diverged(divergence)),
+            Err(panic) => Some(Trouble::Panicked(panic)),
+        };
+        let total = self.lockstep.take_stats().paths;
+        // The step that diverges has been watched, what came after the program's steps has not.
+        if let Some(Trouble::Diverged(found)) = &trouble
+            && matches!(found.when, When::Step(..))
+        {
+            steps.pop();
+        }
+        for pair in steps.windows(2) {
+            taken(&pair[0], &pair[1]).for_each(|path| suspicion.note(path, false));
+        }
+        let trouble = trouble?;
+        self.lockstep = Lockstep::new(self.defects);
+        let paths: BTreeSet<_> = taken(steps.last()?, &total).collect();
+        paths.iter().for_each(|path| suspicion.note(path, true));
+        Some(Sight { trouble, paths })
+    }
+}
+
+/// The paths that have more hits afterwards than before.
+fn taken(before: &[u64], after: &[u64]) -> impl Iterator<Item = &'static str> {
+    let more = |&path: &Path| {
+        let hits = |counts: &[u64]| counts.get(path as usize).copied().unwrap_or(0);
+        hits(after) > hits(before)
+    };
+    Path::ALL.iter().copied().filter(more).map(Path::name)
+}
+
+/// How often steps that take a path show a finding, in one build: spectrum-based fault
+/// localisation, with paths of the optimised side for lines of code.
+#[derive(Clone, Debug, Default)]
+pub struct Suspicion {
+    /// Steps that took it: those that showed something, and all.
+    paths: BTreeMap<&'static str, [u64; 2]>,
+}
+
+/// Programs that are run to learn it: always the same ones.
+const ORDINARY: u64 = 2000;
+/// A path of which fewer steps than this, in percent, show something is not to blame.
+const SUSPECT: u64 = 20;
+
+impl Suspicion {
+    /// Of the build with these defects.
+    pub fn of(defects: Defects) -> Suspicion {
+        let mut judge = Judge::new(defects, Options { paranoid: false });
+        let (mut suspicion, mut bytes) = (Suspicion::default(), Vec::new());
+        let (mut decoder, mut program) = (Decoder::default(), Program::default());
+        for index in 0..ORDINARY {
+            Campaign::new(0).generate(index, &mut bytes);
+            decoder.decode(&bytes, &mut program);
+            judge.tally(&program, &mut suspicion);
+        }
+        suspicion
+    }
+
+    fn note(&mut self, path: &'static str, shown: bool) {
+        let [shows, all] = self.paths.entry(path).or_default();
+        *shows += u64::from(shown);
+        *all += 1;
+    }
+
+    /// The path that is most to blame among these, if one is: of those with at least half the
+    /// highest share the one taken most often, as what they have in common.
+    pub fn blame(&self, paths: &BTreeSet<&'static str>) -> Option<&'static str> {
+        let count = |path: &'static str| self.paths.get(path).copied().unwrap_or([1, 1]);
+        let share = |path| {
+            let [shows, all] = count(path);
+            shows * 100 / all.max(1)
+        };
+        let highest = paths.iter().map(|path| share(path)).max()?;
+        let suspects = paths.iter().filter(|path| 2 * share(path) >= highest.max(2 * SUSPECT));
+        suspects.copied().max_by_key(|path| (count(path)[1], *path))
     }
 }

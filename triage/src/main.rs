@@ -1,8 +1,11 @@
 //! `mm-lockstep`: hunts for divergences between the two memory managers, and takes care of what
 //! it finds.
 
+mod bucket;
 mod campaign;
+mod cause;
 mod cli;
+mod collect;
 mod defects;
 mod diff;
 mod exit;
@@ -12,9 +15,13 @@ mod guard;
 mod hunt;
 mod input;
 mod judge;
+mod progress;
 mod replay;
 mod show;
+mod stop;
+mod store;
 mod summary;
+mod triage;
 mod write;
 
 use std::process::ExitCode;
@@ -30,6 +37,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Fmt(args) => fmt::run(&args),
+        Command::Triage(args) => triage::run(&args),
         Command::Defects(args) => defects::run(&args),
     };
     exit::code(result)

@@ -1,0 +1,18 @@
+//! Makes a pile of artifacts: `cargo run -p triage --example pile -- DIR [DEFECTS [EACH [SEED]]]`.
+//! Prints a line for each, its defect and its file; `triage` is to get them apart again.
+
+#[path = "../tests/common/pile.rs"]
+mod pile;
+
+use std::path::PathBuf;
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let dir = PathBuf::from(args.next().expect("usage: pile DIR [DEFECTS [EACH [SEED]]]"));
+    let mut number = |usual: u64| args.next().map_or(usual, |text| text.parse().expect("a number"));
+    let (count, each, seed) = (number(20), number(10), number(11));
+    let defects = pile::defects(count as usize);
+    for made in pile::make(&dir, &defects, each as usize, seed) {
+        println!("{} {}", made.defect.info().name, made.path.display());
+    }
+}

@@ -1,0 +1,201 @@
+//! Which findings are one bug: titles, as crash collectors give them.
+//!
+//! A finding has a title and alternative titles; findings that share one are in the same bucket.
+//! Titles speak of the *minimal* program only: the class, the path of the optimised side, the
+//! operation, the field; no numbers, no names of objects, no lines of source. So they stay the same
+//! when the program is made smaller or renumbered and when code moves.
+
+use std::collections::BTreeSet;
+
+use lockstep::{Class, Divergence, When};
+use optimized::Defect;
+use program::{Kind, Op, Program};
+use serde::{Deserialize, Serialize};
+
+use crate::judge::{Sight, Suspicion, Trouble};
+
+/// What a finding is called.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Titles {
+    /// The name.
+    pub title: String,
+    /// What it could as well be called; does not hold `title`.
+    pub alternatives: BTreeSet<String>,
+}
+
+impl Titles {
+    /// The titles of a finding in its minimal program. `suspicion`: of the build. `cause`: the defect it hangs on, if that is known; then nothing else
+    /// decides.
+    pub fn of(
+        program: &Program,
+        sight: &Sight,
+        suspicion: &Suspicion,
+        cause: Option<Defect>,
+    ) -> Titles {
+        let symptom = match &sight.trouble {
+            Trouble::Panicked(panic) => format!("panic at {}", file_of(&panic.place)),
+            Trouble::Diverged(found) => {
+                format!("{} in {}", found.class, place(program, found, sight, suspicion))
+            }
+        };
+        if let Some(defect) = cause {
+            let title = format!("{}: {symptom}", defect.info().name);
+            return Titles { title, alternatives: BTreeSet::from([known(defect)]) };
+        }
+        Titles { title: symptom, alternatives: BTreeSet::new() }
+    }
+
+    /// The titles of something that is no finding of the program's.
+    pub fn flaky() -> Titles {
+        let title = "flaky: not the same twice".to_owned();
+        Titles { title, alternatives: BTreeSet::new() }
+    }
+
+    /// Whether both are of one bucket.
+    pub fn meet(&self, other: &Titles) -> bool {
+        self.all().any(|mine| other.all().any(|theirs| mine == theirs))
+    }
+
+    /// Takes up another finding's titles.
+    pub fn join(&mut self, other: &Titles) {
+        let more: Vec<String> =
+            other.all().filter(|title| **title != self.title).cloned().collect();
+        self.alternatives.extend(more);
+    }
+
+    fn all(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.title).chain(&self.alternatives)
+    }
+
+    /// A name for a folder.
+    pub fn slug(&self) -> String {
+        let mut slug = String::new();
+        for c in self.title.chars() {
+            if c.is_ascii_alphanumeric() {
+                slug.push(c.to_ascii_lowercase());
+            } else if !slug.ends_with('-') && !slug.is_empty() {
+                slug.push('-');
+            }
+        }
+        slug.trim_end_matches('-').to_owned()
+    }
+}
+
+/// The title that all findings of a known cause share.
+fn known(defect: Defect) -> String {
+    format!("known: {}", defect.info().name)
+}
+
+/// Classes that are noticed long after they happened.
+fn late(class: Class) -> bool {
+    matches!(class, Class::Invariant(_) | Class::Digest | Class::Teardown | Class::Expect)
+}
+
+/// Where in the optimised side: the path to blame, or else the operation.
+fn place(program: &Program, found: &Divergence, sight: &Sight, suspicion: &Suspicion) -> String {
+    if late(found.class) {
+        let kinds: BTreeSet<&str> = program.steps().map(|step| operation(&step.op)).collect();
+        return kinds.into_iter().collect::<Vec<_>>().join("+");
+    }
+    let place = suspicion.blame(&sight.paths).unwrap_or(match &found.when {
+        When::Start => "an empty machine",
+        When::Step(_, step) | When::Ending(step) => operation(&step.op),
+        When::End => "the end",
+    });
+    place.to_owned()
+}
+
+/// The operation without its variants: one with a fast path in front, or through `madvise`, does
+/// the same work.
+fn operation(op: &Op) -> &'static str {
+    match Kind::of(op) {
+        Kind::Get | Kind::GetFast | Kind::GetFastOnly => "get",
+        Kind::Pin | Kind::PinFast => "pin",
+        Kind::Read | Kind::PopulateRead => "read",
+        Kind::Write | Kind::PopulateWrite => "write",
+        Kind::Munmap | Kind::DontNeed => "zap",
+        kind => kind.name(),
+    }
+}
+
+/// The file of `file:line:column`: lines move.
+fn file_of(place: &str) -> &str {
+    place.split(':').next().unwrap_or(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep::Options;
+    use optimized::Defects;
+
+    use super::*;
+    use crate::judge::Judge;
+
+    /// Programs, the defect that they show, and the title by hand.
+    const FIXTURES: &[(&str, &str, &str)] = &[
+        (
+            "m0 = mmap len=1 rw private\nwrite m0\nh0 = pin m0\nmm1 = fork",
+            "fork-copies-for-parent",
+            "mapping in fork-copy-pinned",
+        ),
+        (
+            "m0 = mmap len=2 rw private\nm1 = mmap len=3 rw private\nwrite m1+2\nread m1\ncpu1: h0 = pin m1+2\nmm1 = fork",
+            "fork-copies-for-parent",
+            "mapping in fork-copy-pinned",
+        ),
+        (
+            "m0 = mmap len=1 rw private\nwrite m0\nmprotect m0 r",
+            "mprotect-loses-exclusive",
+            "exclusive in mprotect",
+        ),
+        (
+            "m0 = mmap len=4 rw private\nh0 = pin m0 write",
+            "pin-bias-on-large",
+            "refcount-leak in gup-pmd",
+        ),
+        (
+            "m0 = mmap len=4 rw private\nwrite m0\nh0 = pin m0 write fast",
+            "pin-forgets-pincount",
+            "pincount in fast-pmd",
+        ),
+    ];
+
+    fn titles(source: &str, defect: &str, by_cause: bool) -> Titles {
+        let program: Program = source.parse().expect("a program");
+        let defect = Defect::find(defect).expect("a defect");
+        let on = Defects::only(defect);
+        let sight = Judge::new(on, Options { paranoid: true }).look(&program).expect("a finding");
+        Titles::of(&program, &sight, &Suspicion::of(on), Some(defect).filter(|_| by_cause))
+    }
+
+    #[test]
+    fn titles_say_what_and_where() {
+        for (source, defect, title) in FIXTURES {
+            assert_eq!(titles(source, defect, false).title, *title, "{source}");
+        }
+    }
+
+    #[test]
+    fn findings_with_one_title_meet_and_slugs_are_names_of_folders() {
+        let [a, b, c] = [0, 1, 2].map(|at: usize| titles(FIXTURES[at].0, FIXTURES[at].1, false));
+        assert!(a.meet(&b) && b.meet(&a));
+        assert!(!a.meet(&c));
+        assert_eq!(a.slug(), "mapping-in-fork-copy-pinned");
+        let mut joined = c.clone();
+        joined.join(&a);
+        assert!(joined.meet(&b));
+        assert_eq!(joined.title, c.title);
+    }
+
+    #[test]
+    fn a_known_cause_decides_alone() {
+        let [a, b] = [0, 2].map(|at: usize| titles(FIXTURES[at].0, FIXTURES[at].1, true));
+        assert_eq!(a.title, "fork-copies-for-parent: mapping in fork-copy-pinned");
+        assert!(!a.meet(&b));
+    }
+
+    #[test]
+    fn a_moved_line_changes_no_title() {
+        assert_eq!(file_of("optimized/src/gup.rs:10:5"), file_of("optimized/src/gup.rs:99:1"));
+    }
+}

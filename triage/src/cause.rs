@@ -1,0 +1,29 @@
+//! Which of the defects that are on a finding hangs on.
+
+use lockstep::Options;
+use optimized::{Defect, Defects};
+use program::Program;
+
+use crate::finding;
+use crate::judge::{Judge, Sight};
+
+/// The one defect without which the program does not show this, and which shows it alone. `None`
+/// if none is on, if it takes several, or if it is there without any.
+pub fn cause(program: &Program, sight: &Sight, defects: Defects) -> Option<Defect> {
+    let class = |on: Defects| {
+        let mut judge = Judge::new(on, Options { paranoid: true });
+        judge.judge(program).map(|trouble| trouble.signature())
+    };
+    let shown = Some(sight.trouble.signature());
+    let alone = |&defect: &Defect| class(Defects::only(defect)) == shown;
+    let needed = |&defect: &Defect| class(without(defects, defect)) != shown;
+    let mut causes = finding::on(defects).filter(alone).filter(needed);
+    causes.next().filter(|_| causes.next().is_none())
+}
+
+/// The others.
+fn without(defects: Defects, defect: Defect) -> Defects {
+    let mut others = Defects::NONE;
+    finding::on(defects).filter(|&other| other != defect).for_each(|other| others.insert(other));
+    others
+}

@@ -1,0 +1,409 @@
+//! `triage`: from a pile of inputs to a folder of buckets.
+
+use std::fmt::Write;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use clap::Args as ClapArgs;
+use comfy_table::{CellAlignment, Table, presets};
+use lockstep::{Options, When, minimise, program_hash, render};
+use optimized::Defects;
+use program::digest::mix;
+use program::{Layout, Program};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::bucket::Titles;
+use crate::cause;
+use crate::cli::{BytesArg, DefectArgs, Format};
+use crate::collect::{self, Artifact};
+use crate::exit::{Exit, Stop};
+use crate::judge::{Judge, Sight, Suspicion, Trouble};
+use crate::store::{Bucket, Entry, Record, Run, SCHEMA, Source, Store, Verdict};
+use crate::{finding, input, progress, stop, write};
+
+/// Examples for `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  mm-lockstep triage fuzz/artifacts                       what cargo-fuzz found
+  mm-lockstep triage out                                  crashes and hangs of every AFL++ instance
+  mm-lockstep triage clusterfuzz-testcase-minimized-sequential-5149
+  mm-lockstep triage fuzz/artifacts --defect fork-shares-pinned   of a build with this bug planted
+
+Each input is run twice, made smaller and put into the bucket that shares a title with it:
+findings/BUCKET/ then holds minimal.txt, program.txt, verdict.json and a file for each input in
+runs/. A second run adds what is new and loses nothing; an interrupted one goes on where it was.
+
+Exit codes:
+  0    every input is clean
+  1    there are findings
+  2    wrong usage, or --findings cannot be written
+  3    an input cannot be read (the others are done all the same)
+  4    inputs that should have shown something did not, and nothing else was found
+  130  stopped by Ctrl-C; run it again to go on";
+
+/// Arguments of `triage`.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// Inputs of any engine, and folders that hold them
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    defects: DefectArgs,
+    #[command(flatten)]
+    bytes: BytesArg,
+    /// Where buckets are kept
+    #[arg(long, value_name = "DIR", default_value = "findings")]
+    findings: PathBuf,
+    /// Go by what is seen alone, even where the defect that it hangs on is known
+    #[arg(long)]
+    by_signature: bool,
+    /// Threads [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// What became of an input.
+enum Outcome {
+    Clean,
+    Known(String, Source, Option<Run>),
+    Finding(Box<Entry>),
+}
+
+#[derive(Serialize)]
+struct Json {
+    schema_version: u32,
+    inputs: usize,
+    clean: Vec<String>,
+    unreadable: usize,
+    buckets: Vec<JsonBucket>,
+}
+
+#[derive(Serialize)]
+struct JsonBucket {
+    bucket: String,
+    inputs: usize,
+    first_seen: String,
+    #[serde(flatten)]
+    verdict: Verdict,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Exit, Stop> {
+    write::probe(&args.findings).map_err(|error| {
+        let folder = args.findings.display();
+        Stop::Usage(format!("error: findings cannot be written to {folder}: {error}"))
+    })?;
+    let stop = stop::flag();
+    let (mut inputs, mut unreadable) = (Vec::new(), 0);
+    for artifact in collect::artifacts(&args.paths) {
+        match artifact {
+            Ok(artifact) => inputs.push(artifact),
+            Err(problem) => {
+                problem.say();
+                unreadable += 1;
+            }
+        }
+    }
+    let mut store = Store::open(&args.findings)?;
+    let clerk = Clerk::new(args);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(args.threads.map_or(0, NonZeroUsize::get))
+        .build()
+        .map_err(|error| Stop::Usage(format!("error: no threads: {error}")))?;
+    let bar = progress::bar(Some(inputs.len() as u64), "inputs");
+    let mut clean = Vec::new();
+    // In order, a few at a time: whoever is killed leaves what a shorter pile would have given.
+    for some in inputs.chunks(4 * pool.current_num_threads()) {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let look = |input: &Artifact| clerk.look(input, &store);
+        let outcomes: Vec<_> = pool.install(|| some.par_iter().map(look).collect());
+        for (input, outcome) in some.iter().zip(outcomes) {
+            bar.inc(1);
+            match outcome {
+                Ok(Outcome::Clean) => clean.push(input.path.display().to_string()),
+                Ok(Outcome::Known(id, source, run)) => store.again(&id, source, run)?,
+                // Two inputs of one chunk may be the same program.
+                Ok(Outcome::Finding(entry)) => match store.find(&entry.record.id) {
+                    Some(_) => {
+                        let Record { id, sources, .. } = entry.record;
+                        for source in sources {
+                            store.again(&id, source, None)?;
+                        }
+                    }
+                    None => store.add(*entry)?,
+                },
+                Err(problem) => {
+                    bar.suspend(|| problem.say());
+                    unreadable += 1;
+                }
+            }
+        }
+    }
+    bar.finish_and_clear();
+    let interrupted = stop.load(Ordering::Relaxed);
+    tell(args, &store, inputs.len(), &clean, unreadable)?;
+    Ok(if interrupted {
+        Exit::Interrupted
+    } else if unreadable > 0 {
+        Exit::Partial
+    } else if !store.buckets.is_empty() {
+        Exit::Finding
+    } else if !clean.is_empty() && inputs.iter().any(Artifact::raw) {
+        Exit::NotReproducible
+    } else {
+        Exit::Clean
+    })
+}
+
+/// Looks at inputs, several at a time.
+struct Clerk {
+    defects: Defects,
+    names: Vec<String>,
+    raw: bool,
+    by_signature: bool,
+    suspicion: LazyLock<Suspicion, Box<dyn FnOnce() -> Suspicion + Send + Sync>>,
+    now: String,
+    commit: String,
+}
+
+impl Clerk {
+    fn new(args: &Args) -> Clerk {
+        let defects = args.defects.set();
+        Clerk {
+            defects,
+            names: finding::on(defects).map(|defect| defect.info().name.to_owned()).collect(),
+            raw: args.bytes.bytes,
+            by_signature: args.by_signature,
+            suspicion: LazyLock::new(Box::new(move || Suspicion::of(defects))),
+            now: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            commit: crate::cli::VERSION.to_owned(),
+        }
+    }
+
+    fn judge(&self) -> Judge {
+        Judge::new(self.defects, Options { paranoid: true })
+    }
+
+    /// What tells inputs apart: the program, and the build that it is run on.
+    fn id(&self, program: &Program) -> String {
+        let build = self.names.iter().flat_map(|name| name.bytes());
+        let build = build.fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
+        format!("{:016x}", program_hash(program) ^ build)
+    }
+
+    fn look(&self, input: &Artifact, store: &Store) -> Result<Outcome, Stop> {
+        let program = input::load(&input.path, self.raw || input.raw())?.program;
+        let id = self.id(&program);
+        let file = input.path.display().to_string();
+        let source = Source { file, engine: input.engine };
+        let mut run = Run {
+            when: self.now.clone(),
+            commit: self.commit.clone(),
+            defects: self.names.clone(),
+            title: String::new(),
+        };
+        if let Some((bucket, record)) = store.find(&id) {
+            let same = |old: &Run| old.commit == run.commit && old.defects == run.defects;
+            if record.runs.iter().any(same) {
+                return Ok(Outcome::Known(id, source, None));
+            }
+            // The same input of another commit: what does this one say?
+            let seen = self.judge().judge(&program);
+            run.title = match seen {
+                Some(_) => bucket.verdict.titles.title.clone(),
+                None => "clean".to_owned(),
+            };
+            return Ok(Outcome::Known(id, source, Some(run)));
+        }
+        let look = || self.judge().look(&program);
+        let (first, second) = (look(), look());
+        let Some((minimal, mut verdict)) = self.verdict(&program, first, second) else {
+            return Ok(Outcome::Clean);
+        };
+        run.title.clone_from(&verdict.titles.title);
+        let record = Record {
+            schema_version: SCHEMA,
+            id,
+            sources: vec![source],
+            first_seen: self.now.clone(),
+            steps: program.steps().count(),
+            runs: vec![run],
+            program: program.to_string(),
+        };
+        verdict.minimal = self.text(&minimal, &verdict);
+        verdict.program.clone_from(&record.program);
+        Ok(Outcome::Finding(Box::new(Entry { verdict, record })))
+    }
+
+    /// The minimal program and what it shows. `None`: nothing.
+    fn verdict(
+        &self,
+        program: &Program,
+        first: Option<Sight>,
+        second: Option<Sight>,
+    ) -> Option<(Program, Verdict)> {
+        let tell = |sight: &Option<Sight>| {
+            sight.as_ref().map(|seen| finding::explain(program, &seen.trouble))
+        };
+        let same = tell(&first) == tell(&second);
+        let sight = first.or(second)?;
+        if !same {
+            let verdict = describe(program, &sight, Titles::flaky(), None, &self.names);
+            return Some((program.clone(), verdict));
+        }
+        let cause =
+            if self.by_signature { None } else { cause::cause(program, &sight, self.defects) };
+        // With the cause alone on, no other bug can take its place while the program shrinks.
+        let on = cause.map_or(self.defects, Defects::only);
+        let mut judge = Judge::new(on, Options { paranoid: true });
+        let mut look = |program: &Program| judge.look(program);
+        let sight = look(program).unwrap_or(sight);
+        let same = |candidate: &Program| look(candidate).is_some_and(|seen| sight.covers(&seen));
+        let (minimal, _) = minimise::minimise(program, same);
+        let seen = look(&minimal)?;
+        let titles = Titles::of(&minimal, &seen, &self.suspicion, cause);
+        let name = cause.map(|defect| defect.info().name.to_owned());
+        let verdict = describe(&minimal, &seen, titles, name, &self.names);
+        Some((minimal, verdict))
+    }
+
+    /// The minimal program as a file that says what it is.
+    fn text(&self, minimal: &Program, verdict: &Verdict) -> String {
+        let mut text = format!("# {}\n", verdict.titles.title);
+        for defect in &self.names {
+            let _ = writeln!(text, "# found with --defect {defect}");
+        }
+        let _ = write!(text, "{minimal}");
+        text
+    }
+}
+
+fn describe(
+    program: &Program,
+    sight: &Sight,
+    titles: Titles,
+    cause: Option<String>,
+    defects: &[String],
+) -> Verdict {
+    let signature = sight.trouble.signature();
+    let (fields, operation) = match &sight.trouble {
+        Trouble::Diverged(found) => {
+            let operation = match found.when {
+                When::Step(_, step) => Some(step.to_string()),
+                _ => None,
+            };
+            (render::fields(found, &Layout::of(program)), operation)
+        }
+        Trouble::Panicked(_) => (Vec::new(), None),
+    };
+    let schedule = &program.schedule;
+    Verdict {
+        schema_version: SCHEMA,
+        titles,
+        class: signature.class,
+        field: sight.trouble.field().to_owned(),
+        path: signature.path,
+        paths: sight.paths.iter().map(|path| (*path).to_owned()).collect(),
+        operation,
+        fields,
+        cause,
+        defects: defects.to_vec(),
+        steps: program.steps().count(),
+        slices: schedule.slices.len() + schedule.cycle.len(),
+        minimal: String::new(),
+        program: String::new(),
+    }
+}
+
+fn tell(
+    args: &Args,
+    store: &Store,
+    inputs: usize,
+    clean: &[String],
+    unreadable: usize,
+) -> Result<(), Stop> {
+    if args.format == Format::Json {
+        let bucket = |bucket: &Bucket| JsonBucket {
+            bucket: bucket.name.clone(),
+            inputs: bucket.inputs(),
+            first_seen: bucket.first_seen().to_owned(),
+            verdict: bucket.verdict.clone(),
+        };
+        write::json(&Json {
+            schema_version: SCHEMA,
+            inputs,
+            clean: clean.to_vec(),
+            unreadable,
+            buckets: store.buckets.iter().map(bucket).collect(),
+        })?;
+        return Ok(());
+    }
+    let mut out = if store.buckets.is_empty() { String::new() } else { table(&store.buckets) };
+    for file in clean {
+        let _ = writeln!(out, "{file}: clean, it shows nothing");
+    }
+    let count = store.buckets.len();
+    let plural = if count == 1 { "" } else { "s" };
+    let _ = writeln!(
+        out,
+        "{inputs} inputs, {} clean, {unreadable} unreadable; {count} bucket{plural} in {}",
+        clean.len(),
+        args.findings.display()
+    );
+    if let Some(bucket) = store.buckets.first() {
+        let file = args.findings.join(&bucket.name).join("minimal.txt");
+        let _ = writeln!(
+            out,
+            "next: mm-lockstep explain {}",
+            finding::command(&file, args.defects.set())
+        );
+    }
+    write::text(&out)?;
+    Ok(())
+}
+
+/// One line a bucket, the fullest first.
+pub fn table(buckets: &[Bucket]) -> String {
+    let mut table = Table::new();
+    let header = ["bucket", "class", "path", "inputs", "smallest", "first seen"];
+    table.load_style(presets::NOTHING).set_header(header);
+    let mut buckets: Vec<&Bucket> = buckets.iter().collect();
+    buckets.sort_by_key(|bucket| (std::cmp::Reverse(bucket.inputs()), &bucket.name));
+    for bucket in buckets {
+        let verdict = &bucket.verdict;
+        table.add_row([
+            bucket.name.clone(),
+            verdict.class.clone(),
+            verdict.path.clone(),
+            bucket.inputs().to_string(),
+            format!("{} ops", verdict.steps),
+            bucket.first_seen().to_owned(),
+        ]);
+    }
+    if let Some(column) = table.column_mut(3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n") + "\n\n"
+}
+
+impl Bucket {
+    /// How many inputs show it.
+    pub fn inputs(&self) -> usize {
+        self.records.values().map(|record| record.sources.len()).sum()
+    }
+
+    /// When the first of them was seen.
+    pub fn first_seen(&self) -> &str {
+        self.records.values().map(|record| record.first_seen.as_str()).min().unwrap_or_default()
+    }
+}
