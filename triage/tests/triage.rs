@@ -195,7 +195,7 @@ fn killed_fifty_times_it_ends_as_if_it_had_not_been() {
         "C02",
     ];
     let dir = directory("killed");
-    pile::make(&dir.join("pile"), &[defect("batch-put-forgotten"), defect("C02")], 60, 5);
+    pile::make(&dir.join("pile"), &[defect("batch-put-forgotten"), defect("C02")], 30, 5);
     let args = [&["triage", "pile", "--threads", "1", "--by-signature"], &ON[..]].concat();
     assert_code(&run(&dir, &[&args[..], &["--findings", "whole"]].concat()), 1);
 
@@ -213,7 +213,9 @@ fn killed_fifty_times_it_ends_as_if_it_had_not_been() {
         while kills % 5 != 0
             && count(&findings) <= seen
             && child.try_wait().expect("waited").is_none()
-        {}
+        {
+            std::thread::yield_now();
+        }
         let _ = child.kill();
         child.wait().expect("it ended");
         seen = check(&findings);
