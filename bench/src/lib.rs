@@ -1,6 +1,7 @@
 //! Development only: how fast lockstep is, beside what else could drive the same two sides.
 
 pub mod peer;
+pub mod pinning;
 
 use lockstep::{Lockstep, Options, Verdict};
 use optimized::Defects;

@@ -65,6 +65,8 @@ pub enum What {
     ZeroRefs,
     /// The program's expectation of this index.
     Expect(usize),
+    /// An item of the cost ledger, beside the side without batching.
+    Cost(&'static str),
     /// The universal invariant of this number.
     Invariant(u8),
     /// The digests.
@@ -105,6 +107,7 @@ impl What {
             What::Used(_) => "used",
             What::ZeroRefs => "zero-refs",
             What::Expect(_) => "expect",
+            What::Cost(item) => item,
             What::Invariant(_) => "invariant",
             What::Digest => "digest",
             What::Left => "left",

@@ -7,6 +7,7 @@
 //! nothing and knows no fuzzing engine.
 
 mod compare;
+pub mod cost;
 pub mod domain;
 mod expects;
 mod invariants;

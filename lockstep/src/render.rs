@@ -148,6 +148,7 @@ fn vma_text(vma: &VmaView, layout: &Layout) -> String {
 pub fn labels(what: What) -> [&'static str; 2] {
     match what {
         What::Expect(_) => ["stated", "but"],
+        What::Cost(_) => ["page at a time", "here"],
         What::Invariant(_) => ["rule", "found"],
         What::Conduct(_) => ["expected", "found"],
         _ => ["reference", "optimised"],
@@ -204,6 +205,7 @@ fn what(what: What, layout: &Layout, names: &Names) -> String {
         What::Used(place) => format!("used {}", place_text(place)),
         What::ZeroRefs => "zero page references".to_owned(),
         What::Expect(index) => format!("expectation {}", index + 1),
+        What::Cost(item) => item.to_owned(),
         What::Invariant(number) => format!("invariant I{number}"),
         What::Digest => "digest".to_owned(),
         What::Left => "left at the end".to_owned(),

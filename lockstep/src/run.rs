@@ -1,6 +1,6 @@
 //! One program, both sides, step by step.
 
-use optimized::{Defects, World};
+use optimized::{Defects, Variant, World};
 use program::digest::mix;
 use program::{Call, Layout, Model, Outcome, Program, Ret, Step};
 use reference::Reference;
@@ -46,11 +46,13 @@ pub struct Moment<'a, R, O> {
 
 /// Both sides, and buffers that every run reuses.
 pub struct Lockstep<R = Reference, O = World> {
-    reference: R,
-    optimized: O,
-    expected: Outcome,
+    pub(crate) reference: R,
+    pub(crate) optimized: O,
+    /// The optimised side without batching, once it was needed.
+    pub(crate) twin: Option<O>,
+    pub(crate) expected: Outcome,
     found: Outcome,
-    layout: Layout,
+    pub(crate) layout: Layout,
     ending: Vec<Step>,
     stats: Stats,
 }
@@ -60,7 +62,9 @@ impl Lockstep {
     pub fn new(defects: Defects) -> Lockstep {
         let mut world = World::new();
         world.set_defects(defects);
-        Lockstep::of(Reference::new(), world)
+        let mut reference = Reference::new();
+        reference.check_in_walk(defects.variant() == Variant::InWalkCheck);
+        Lockstep::of(reference, world)
     }
 }
 
@@ -70,6 +74,7 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         Lockstep {
             reference,
             optimized,
+            twin: None,
             expected: Outcome::default(),
             found: Outcome::default(),
             layout: Layout::default(),
@@ -155,7 +160,8 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
                 self.inspect(program, last.unwrap_or(When::Start))?;
             }
         }
-        self.end(program, count, options)
+        self.end(program, count, options)?;
+        if trace % 100 == 0 || options.paranoid { self.check_costs(program) } else { Ok(()) }
     }
 
     /// Gives everything back and looks whether something is left.
@@ -196,7 +202,7 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
     }
 
     #[inline]
-    fn step(&mut self, number: usize, step: &Step) {
+    pub(crate) fn step(&mut self, number: usize, step: &Step) {
         let call = Call { number, step, layout: &self.layout };
         clear(&mut self.expected);
         clear(&mut self.found);
@@ -311,7 +317,7 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         self.diverged(when, fields, a, b)
     }
 
-    fn diverged(
+    pub(crate) fn diverged(
         &self,
         when: When,
         mut fields: Vec<FieldDiff>,

@@ -1,6 +1,6 @@
 //! What lockstep asks of the side under test beyond [`Model`].
 
-use optimized::World;
+use optimized::{Cost, Variant, World};
 use program::Model;
 
 /// The side under test: a model that also watches its own conduct and counts the paths it takes.
@@ -28,6 +28,19 @@ pub trait Subject: Model {
 
     /// Starts counting paths anew.
     fn clear_hits(&mut self) {}
+
+    /// What was counted of its costs so far.
+    fn cost(&self) -> Cost {
+        Cost::default()
+    }
+
+    /// The same, right and without batching, to compare costs with.
+    fn unbatched(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 impl Subject for World {
@@ -51,5 +64,13 @@ impl Subject for World {
 
     fn clear_hits(&mut self) {
         World::clear_hits(self);
+    }
+
+    fn cost(&self) -> Cost {
+        World::cost(self)
+    }
+
+    fn unbatched(&self) -> Option<World> {
+        (self.variant() == Variant::Batched).then(|| World::of(Variant::PageAtATime))
     }
 }

@@ -65,6 +65,8 @@ pub enum Class {
     Digest,
     /// Both sides agree, and something is left when everything was given back.
     Teardown,
+    /// Both sides agree, and doing without batches would have cost less.
+    Cost,
 }
 
 impl Class {
@@ -90,6 +92,7 @@ impl Class {
             Class::Stored => "content-in-memory",
             Class::Memory => "memory",
             Class::Expect => "expect",
+            Class::Cost => "cost",
             Class::Invariant(_) => "invariant",
             Class::Digest => "digest",
             Class::Teardown => "teardown",
@@ -207,6 +210,7 @@ impl FieldDiff {
             What::Used(_) => Class::Memory,
             What::ZeroRefs => Class::Refcount(self.drift()),
             What::Expect(_) => Class::Expect,
+            What::Cost(_) => Class::Cost,
             What::Invariant(number) => Class::Invariant(number),
             What::Digest => Class::Digest,
             What::Left => Class::Teardown,

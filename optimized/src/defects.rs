@@ -2,6 +2,8 @@
 //!
 //! The code asks `self.has(Defect::…)` at the one place where history differed.
 
+use crate::variants::Variant;
+
 /// What an entry of the catalogue is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -154,6 +156,36 @@ defects! {
         mechanism: "GUP's range output merges contiguous pages of different folios; the first folio is given back all references.",
         expected: "conduct-counter-underflow",
     }
+    FaultedPagesUnchecked {
+        id: "A43", name: "faulted-pages-unchecked", thread: "S4 (Tatashin)",
+        mechanism: "The check inside the walk passes over pages that the walk has just faulted in, as if they were always new.",
+        expected: "mapping",
+    }
+    MigrateUnderOwnPin {
+        id: "A44", name: "migrate-under-own-pin", thread: "S4 (Gunthorpe)",
+        mechanism: "The check inside the walk migrates a folio of which the same call has already pinned other pages: it can never move.",
+        expected: "result",
+    }
+    TailSkip {
+        id: "A46", name: "tail-skip", thread: "S4 (Jordan; Gunthorpe: please don't)",
+        mechanism: "A driver that pins page at a time skips the calls for what it takes for the tails of a compound page: pages without a pin, and not those that are mapped.",
+        expected: "handle",
+    }
+    PfnsTakeReferences {
+        id: "A51a", name: "pfns-take-references", thread: "S4 (Gunthorpe)",
+        mechanism: "The walk that only reports pfns takes references, as for a page array: nobody drops them.",
+        expected: "refcount-leak",
+    }
+    RangesTakeNoReference {
+        id: "A51b", name: "ranges-take-no-reference", thread: "S4 (Gunthorpe)",
+        mechanism: "The walk that hands over ranges takes no references, as if it reported pfns: the pages are used as if they were held.",
+        expected: "refcount-underflow",
+    }
+    RescanForCma {
+        id: "A55", name: "rescan-for-cma", thread: "S4 (Gunthorpe)",
+        mechanism: "The longterm check goes over the whole output twice, once for ZONE_MOVABLE and once for CMA: nothing but a waste.",
+        expected: "cost",
+    }
     UnpinStopsAtNull {
         id: "A49a", name: "unpin-stops-at-null", thread: "S4",
         mechanism: "A NULL entry in the array ends the unpin: the pages behind it stay pinned.",
@@ -294,11 +326,14 @@ impl Defect {
 
 /// A set of defects that are switched on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Defects(u128);
+pub struct Defects {
+    bits: u128,
+    variant: Variant,
+}
 
 impl Defects {
     /// None: the best correct version.
-    pub const NONE: Defects = Defects(0);
+    pub const NONE: Defects = Defects { bits: 0, variant: Variant::Batched };
 
     /// Just this one.
     pub fn only(defect: Defect) -> Defects {
@@ -309,17 +344,30 @@ impl Defects {
 
     /// Switches one on.
     pub fn insert(&mut self, defect: Defect) {
-        self.0 |= 1 << defect as u32;
+        self.bits |= 1 << defect as u32;
+        if matches!(defect, Defect::FaultedPagesUnchecked | Defect::MigrateUnderOwnPin) {
+            self.variant = Variant::InWalkCheck;
+        }
+    }
+
+    /// The same defects in a variant.
+    pub fn in_variant(self, variant: Variant) -> Defects {
+        Defects { variant, ..self }
+    }
+
+    /// The variant that they are in.
+    pub fn variant(self) -> Variant {
+        self.variant
     }
 
     /// Whether it is on.
     #[inline]
     pub fn contains(self, defect: Defect) -> bool {
-        self.0 >> defect as u32 & 1 != 0
+        self.bits >> defect as u32 & 1 != 0
     }
 
     /// Whether none is on.
     pub fn is_empty(self) -> bool {
-        self.0 == 0
+        self.bits == 0
     }
 }

@@ -3,6 +3,7 @@
 use machine::Task;
 use program::digest;
 
+use crate::cost::Item;
 use crate::defects::Defect;
 use crate::frame::{Pfn, Underflow, ZERO_PFN};
 use crate::world::{Conduct, Cx, World};
@@ -124,6 +125,7 @@ impl World {
     }
 
     pub(crate) fn folio_trylock_as(&self, task: Task, head: Pfn) -> bool {
+        self.pay(Item::Lock, 1);
         let locked = self.frames.lock(head).try_lock(&self.machine, task);
         if locked {
             self.frames.lock_changed(head, task, true);
@@ -133,6 +135,7 @@ impl World {
 
     /// `folio_lock`.
     pub(crate) async fn folio_lock(&self, cx: &Cx, head: Pfn) {
+        self.pay(Item::Lock, 1);
         self.frames.lock(head).lock(&self.machine, cx.task, "PG_locked").await;
         self.frames.lock_changed(head, cx.task, true);
     }

@@ -83,6 +83,8 @@ pub(crate) struct Frames {
     near: Box<[Frame]>,
     chunks: Box<[OnceCell<Box<[Frame]>>]>,
     digest: Cell<u64>,
+    /// Atomic read-modify-writes of counters.
+    atomics: Cell<u64>,
 }
 
 /// Which counter a folio would have driven below zero.
@@ -98,6 +100,7 @@ impl Frames {
             near: (0..NEAR).map(|_| Frame::new()).collect(),
             chunks: (0..CHUNKS).map(|_| OnceCell::new()).collect(),
             digest: Cell::new(0),
+            atomics: Cell::new(0),
         }
     }
 
@@ -109,6 +112,16 @@ impl Frames {
 
     pub fn digest(&self) -> u64 {
         self.digest.get()
+    }
+
+    /// How often a counter was changed atomically.
+    pub fn atomics(&self) -> u64 {
+        self.atomics.get()
+    }
+
+    #[inline]
+    fn atomic(&self, n: u64) {
+        self.atomics.set(self.atomics.get() + n);
     }
 
     /// Adds a term to the digest (terms of facts that frames do not hold come from elsewhere).
@@ -319,6 +332,7 @@ impl Frames {
     #[inline]
     pub fn ref_add(&self, head: Pfn, by: i64) -> i64 {
         let frame = self.frame(head);
+        self.atomic(1);
         let count = frame.refcount.get() + by;
         frame.refcount.set(count);
         let name = frame.name.get();
@@ -335,6 +349,7 @@ impl Frames {
 
     pub fn pin_add(&self, head: Pfn, by: i32) -> Result<(), Underflow> {
         let frame = self.frame(head);
+        self.atomic(1);
         frame.pincount.set(frame.pincount.get() + by);
         let name = frame.name.get();
         if name != Name(0) {
@@ -365,6 +380,7 @@ impl Frames {
         let page = self.frame(pfn);
         let head = page.head.get();
         let folio = self.frame(head);
+        self.atomic(2);
         page.mapcount.set(page.mapcount.get() + by);
         folio.large_mapcount.set(folio.large_mapcount.get() + by);
         let name = folio.name.get();
@@ -377,6 +393,7 @@ impl Frames {
 
     pub fn entire_map_add(&self, head: Pfn, by: i32) -> Result<(), Underflow> {
         let folio = self.frame(head);
+        self.atomic(2);
         folio.entire_mapcount.set(folio.entire_mapcount.get() + by);
         folio.large_mapcount.set(folio.large_mapcount.get() + by);
         let name = folio.name.get();

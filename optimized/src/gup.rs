@@ -2,6 +2,7 @@
 
 use program::{Errno, Foll as FollKind, MmId, Site, Span};
 
+use crate::cost::Item;
 use crate::coverage::Path;
 use crate::defects::Defect;
 use crate::folio::Foll;
@@ -18,6 +19,8 @@ use crate::world::{Cx, World};
 pub(crate) struct GupFlags {
     pub write: bool,
     pub longterm: bool,
+    /// Ends after one leaf.
+    pub one_leaf: bool,
     pub foll: Foll,
     pub unlockable: bool,
 }
@@ -56,6 +59,8 @@ impl World {
         flags: GupFlags,
         sink: &mut dyn Sink,
     ) -> Result<u32, Errno> {
+        self.pay(Item::Call, 1);
+        self.pay(Item::Lock, 1);
         self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
         let result = self.gup_walk(cx, mm, span, flags, sink, Errno::EFAULT, Errno::EFAULT).await;
         self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
@@ -71,7 +76,8 @@ impl World {
         write: bool,
     ) -> Result<u32, Errno> {
         self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
-        let flags = GupFlags { write, longterm: false, foll: None, unlockable: true };
+        let flags =
+            GupFlags { write, longterm: false, one_leaf: false, foll: None, unlockable: true };
         let result =
             self.gup_walk(cx, mm, span, flags, &mut Count, Errno::ENOMEM, Errno::EINVAL).await;
         self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
@@ -109,6 +115,9 @@ impl World {
                     vpn += nr;
                     if refused {
                         break Errno::ENOMEM;
+                    }
+                    if flags.one_leaf {
+                        return Ok(got);
                     }
                 }
                 Follow::Refused(errno) => break errno,
@@ -155,6 +164,7 @@ impl World {
         };
         self.hit(if unshare { Path::GupUnshare } else { Path::GupFault });
         let lock = FaultLock::Mmap { retry: flags.unlockable };
+        cx.faults.set(cx.faults.get() + 1);
         self.handle_mm_fault(cx, Vmf { mm, vma, vpn, access, lock }).await
     }
 
@@ -162,6 +172,7 @@ impl World {
     async fn follow_page_mask(&self, cx: &Cx, place: Place<'_>, flags: GupFlags) -> Follow {
         let Place { mm, vpn, .. } = place;
         self.ptl_lock(cx, mm).await;
+        self.pay(Item::Pmd, 1);
         let found = match self.pmd(mm, self.pmd_number(vpn)) {
             Pmd::Huge { pfn, bits, .. } => self.follow_huge_pmd(cx, place, pfn, bits, flags),
             Pmd::Table(table) => self.follow_page_pte(cx, place, table, flags),
@@ -184,8 +195,13 @@ impl World {
             return missed;
         }
         let index = self.pte_index(place.vpn);
-        let whole = u32::from(self.shape.ptes) - index;
+        let whole = self.batch_of(u32::from(self.shape.ptes) - index);
         self.grab_leaf(cx, Pfn(head.0 + index), whole, bits, place, flags)
+    }
+
+    /// How much of a leaf is taken at once.
+    pub(crate) fn batch_of(&self, pages: u32) -> u32 {
+        if self.variant().batches() { pages } else { 1 }
     }
 
     /// `follow_page_pte`: one page, or a run of consecutive pages of one large folio. Every entry
@@ -193,6 +209,7 @@ impl World {
     /// follows it in the address space (Gunthorpe in S4; as `folio_pte_batch`).
     fn follow_page_pte(&self, cx: &Cx, place: Place<'_>, table: Table, flags: GupFlags) -> Follow {
         let Place { vma, vpn, .. } = place;
+        self.pay(Item::Pte, 1);
         let Pte::Present { pfn, bits } = self.pte(table, vpn) else { return Follow::Fault };
         if let Some(missed) = self.missed(pfn, bits, vma, flags) {
             return missed;
@@ -224,7 +241,8 @@ impl World {
     /// How many entries from `vpn` on, at most `limit`, map one page after the other of the same
     /// large folio with the same permissions.
     pub(crate) fn pte_run(&self, table: Table, vpn: u32, pfn: Pfn, bits: Bits, limit: u32) -> u32 {
-        if pfn == ZERO_PFN || !self.frames.large(self.frames.head(pfn)) {
+        let runs = self.variant().batches() && !self.checks_in_walk();
+        if pfn == ZERO_PFN || !self.frames.large(self.frames.head(pfn)) || !runs {
             return 1;
         }
         let head = self.frames.head(pfn);
@@ -233,7 +251,9 @@ impl World {
         let same =
             |&i: &u32| self.pte(table, vpn + i) == Pte::Present { pfn: Pfn(pfn.0 + i), bits };
         let most = limit.min(in_folio).min(in_table);
-        1 + (1..most).take_while(same).count() as u32
+        let more = (1..most).take_while(same).count() as u32;
+        self.pay(Item::Pte, more);
+        1 + more
     }
 
     /// Why a present leaf does not do, if so; `judge` is the page whose AnonExclusive counts (the

@@ -2,6 +2,7 @@
 
 use program::{Entry, Errno, Foll as FollKind, MmId, ObjectId, Place, Site, Span};
 
+use crate::cost::Item;
 use crate::coverage::Path;
 use crate::defects::Defect;
 use crate::frame::{Mapping, Pfn, ZERO_PFN};
@@ -54,6 +55,7 @@ impl World {
         if pin && before & 1 != 0 {
             return 0;
         }
+        self.pay(Item::Call, 1);
         self.machine.irq_disable();
         self.machine.point().await;
         let start = sink.mark();
@@ -61,6 +63,7 @@ impl World {
         let mut more = true;
         while more && vpn < span.end {
             let rest = Span { start: vpn, ..span };
+            self.pay(Item::Pmd, 1);
             let step = match self.pmd(mm, self.pmd_number(vpn)) {
                 Pmd::Huge { pfn, bits, .. } => {
                     self.gup_fast_pmd_leaf(cx, pfn, bits, rest, flags, sink)
@@ -158,6 +161,7 @@ impl World {
         flags: GupFlags,
         sink: &mut dyn Sink,
     ) -> Step {
+        self.pay(Item::Pte, 1);
         let Pte::Present { pfn, bits } = self.pte(table, span.start) else {
             return self.back_off(Path::FastNotPresent);
         };
@@ -193,7 +197,8 @@ impl World {
         sink: &mut dyn Sink,
     ) -> Step {
         let index = self.pte_index(span.start);
-        let refs = (u32::from(self.shape.ptes) - index).min(span.end - span.start);
+        let whole = self.batch_of(u32::from(self.shape.ptes) - index);
+        let refs = whole.min(span.end - span.start);
         if let Err(why) = self.gup_fast_permits(head, bits, flags) {
             return self.back_off(why);
         }

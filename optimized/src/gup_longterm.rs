@@ -2,6 +2,7 @@
 
 use program::{Errno, Foll as FollKind, MmId, Mode, Place, Span};
 
+use crate::cost::Item;
 use crate::coverage::Path;
 use crate::defects::Defect;
 use crate::folio::GUP_PIN_COUNTING_BIAS;
@@ -24,10 +25,27 @@ impl World {
         if !flags.longterm {
             return self.get_user_pages(cx, mm, span, flags, sink).await;
         }
-        let start = sink.mark();
         let saved = cx.memalloc_pin.replace(true);
+        let result = match self.checks_in_walk() {
+            true => self.gup_in_walk(cx, mm, span, flags, sink).await,
+            false => self.gup_then_check(cx, mm, span, flags, sink).await,
+        };
+        cx.memalloc_pin.set(saved);
+        result
+    }
+
+    /// The loop of `__gup_longterm_locked`: walk, look at what came out, migrate, walk again.
+    async fn gup_then_check(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        span: Span,
+        flags: GupFlags,
+        sink: &mut dyn Sink,
+    ) -> Result<u32, Errno> {
+        let start = sink.mark();
         let mut first = None;
-        let result = loop {
+        loop {
             let got = self.get_user_pages(cx, mm, span, flags, sink).await;
             if self.has(Defect::OldCountAfterRepin)
                 && let Some(first) = first
@@ -48,9 +66,7 @@ impl World {
             }
             first = Some(got);
             self.machine.point().await;
-        };
-        cx.memalloc_pin.set(saved);
-        result
+        }
     }
 
     /// `folio_is_longterm_pinnable`.
@@ -97,6 +113,10 @@ impl World {
             let (page, _) = sink.entry(at);
             let here = at;
             at = self.next_folio(sink, at);
+            self.pay(Item::Rescan, (at - here) as u32);
+            if self.has(Defect::RescanForCma) {
+                self.pay(Item::Rescan, (at - here) as u32);
+            }
             if page == ZERO_PFN || self.folio_is_longterm_pinnable(self.frames.head(page)) {
                 continue;
             }
@@ -105,22 +125,34 @@ impl World {
             if here > start {
                 self.hit(Path::LongtermMixed);
             }
-            // Not only to make the isolation succeed: a batch's reference makes migration fail.
-            if drained == 0 && self.unexpected_refs(head) {
-                self.hit(Path::LongtermDrain);
-                self.lru_add_drain(cx.cpu);
-                drained = 1;
-            }
-            if drained == 1 && self.unexpected_refs(head) && !self.has(Defect::DrainOnce) {
-                self.hit(Path::LongtermDrainAll);
-                self.lru_add_drain_all();
-                drained = 2;
-            }
-            if self.folio_isolate_lru(head) {
-                movable.push(head);
-            }
+            self.collect_unpinnable_folio(cx, head, &mut drained, movable);
         }
         collected
+    }
+
+    /// Isolates one folio, after draining batches if it may be in one: this CPU's, then all, each
+    /// once a call (`drained`).
+    pub(crate) fn collect_unpinnable_folio(
+        &self,
+        cx: &Cx,
+        head: Pfn,
+        drained: &mut u32,
+        movable: &mut Vec<Pfn>,
+    ) {
+        // Not only to make the isolation succeed: a batch's reference makes migration fail.
+        if *drained == 0 && self.unexpected_refs(head) {
+            self.hit(Path::LongtermDrain);
+            self.lru_add_drain(cx.cpu);
+            *drained = 1;
+        }
+        if *drained == 1 && self.unexpected_refs(head) && !self.has(Defect::DrainOnce) {
+            self.hit(Path::LongtermDrainAll);
+            self.lru_add_drain_all();
+            *drained = 2;
+        }
+        if self.folio_isolate_lru(head) {
+            movable.push(head);
+        }
     }
 
     /// `pofs_next_folio`: the next entry that is not of the large folio of this one.

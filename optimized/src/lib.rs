@@ -3,6 +3,7 @@
 //! A kernel developer finds each function in the file that has its name in Linux. With no
 //! [`Defect`] switched on this is the best correct version; [`defects`] is the catalogue.
 
+mod cost;
 mod coverage;
 pub mod defects;
 mod fault;
@@ -12,6 +13,7 @@ mod fork;
 mod frame;
 mod gup;
 mod gup_fast;
+mod gup_in_walk;
 mod gup_longterm;
 mod gup_sink;
 mod handle;
@@ -25,6 +27,7 @@ mod mprotect;
 mod mremap;
 mod page_alloc;
 mod pgtable;
+pub mod pinning;
 mod rmap;
 mod snapshot;
 mod speculative;
@@ -32,11 +35,15 @@ mod step;
 mod swap_lru;
 mod unpin;
 mod userfaultfd;
+pub mod variants;
+mod vfio;
 mod vma;
 mod vma_lock;
 mod vma_table;
 mod world;
 
+pub use cost::Cost;
 pub use coverage::Path;
 pub use defects::{Defect, DefectInfo, Defects, Kind};
+pub use variants::{Variant, VariantInfo};
 pub use world::{Conduct, World};

@@ -11,6 +11,7 @@ use program::{
 use crate::defects::Defect;
 use crate::gup::GupFlags;
 use crate::gup_sink::{Count, Pfns, Sink};
+use crate::variants::Variant;
 use crate::world::{Cx, World};
 
 impl Model for World {
@@ -98,11 +99,15 @@ impl World {
             Op::Offline { place } => ret(self.offline_pages(cx, place).await),
             Op::Gup { mm, range, handle, entry, foll, write, longterm, form } => {
                 let unlockable = entry != Entry::Slow;
-                let flags = GupFlags { write, longterm, foll: Some(foll), unlockable };
+                let none = form == Form::Range && self.has(Defect::RangesTakeNoReference);
+                let foll = Some(foll).filter(|_| !none);
+                let flags = GupFlags { write, longterm, one_leaf: false, foll, unlockable };
                 self.op_gup(cx, mm, layout.span(range), entry, flags, handle, form).await
             }
             Op::Walk { mm, range, write, report } => {
-                let flags = GupFlags { write, longterm: false, foll: None, unlockable: false };
+                let foll = self.has(Defect::PfnsTakeReferences).then_some(Foll::Get);
+                let flags =
+                    GupFlags { write, longterm: false, one_leaf: false, foll, unlockable: false };
                 let span = layout.span(range);
                 let got = match report {
                     Report::Pfns => self.get_user_pages(cx, mm, span, flags, &mut Pfns(data)).await,
@@ -166,12 +171,31 @@ impl World {
         if flags.foll == Some(Foll::Pin) {
             self.mm_set_has_pinned(mm);
         }
-        let got = match entry {
-            Entry::Slow => self.gup_longterm_locked(cx, mm, span, flags, sink).await,
-            _ => self.gup_fast_fallback(cx, mm, span, flags, entry, sink).await,
+        let tails = self.has(Defect::TailSkip) && flags.longterm;
+        let tails = tails || self.variant() == Variant::VfioTailSkip;
+        let got = if tails || self.variant() == Variant::Vfio {
+            self.vfio_pin_pages_remote(cx, mm, span, entry, flags, sink, tails).await
+        } else {
+            self.gup(cx, mm, span, entry, flags, sink).await
         };
         self.handle_keep(handle, held);
         got.map_or_else(Ret::Err, Ret::Ok)
+    }
+
+    /// Slow or fast.
+    pub(crate) async fn gup(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        span: Span,
+        entry: Entry,
+        flags: GupFlags,
+        sink: &mut dyn Sink,
+    ) -> Result<u32, Errno> {
+        match entry {
+            Entry::Slow => self.gup_longterm_locked(cx, mm, span, flags, sink).await,
+            _ => self.gup_fast_fallback(cx, mm, span, flags, entry, sink).await,
+        }
     }
 
     async fn op_peek(&self, handle: HandleId, data: &mut Vec<u64>) -> Ret {

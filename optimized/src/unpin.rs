@@ -34,19 +34,35 @@ impl World {
         form: Form,
         dirty: bool,
     ) -> Ret {
+        let count = self.unpin(cx, &taken, foll, form, dirty).await;
+        self.unpinned.set(taken);
+        if count == 0 { Ret::Void } else { Ret::Ok(count) }
+    }
+
+    /// Gives back everything that a caller hands over. How many pages.
+    pub(crate) async fn unpin(
+        &self,
+        cx: &Cx,
+        taken: &Taken,
+        foll: FollKind,
+        form: Form,
+        dirty: bool,
+    ) -> u32 {
         let in_ranges = taken.ranges.iter().map(|range| range.1).sum::<u32>();
         let count = taken.pages.iter().flatten().count() as u32 + in_ranges;
         for &(page, nr) in &taken.ranges {
             self.hit(Path::UnpinRanges);
-            self.unpin_folio(cx, page, nr, foll, dirty).await;
+            let step = self.batch_of(nr);
+            for at in (0..nr).step_by(step as usize) {
+                self.unpin_folio(cx, nth_page(page, at), step, foll, dirty).await;
+            }
         }
         match form {
             _ if count == in_ranges => {}
             Form::Pages => self.unpin_user_pages(cx, &taken.pages, foll, dirty).await,
             Form::Range => self.unpin_runs(cx, &taken.pages, dirty).await,
         }
-        self.unpinned.set(taken);
-        if count == 0 { Ret::Void } else { Ret::Ok(count) }
+        count
     }
 
     /// The caller coalesces as one that builds a bvec does: by pfn alone.
@@ -96,7 +112,8 @@ impl World {
     /// `gup_folio_next`: how many entries from the first on are of its folio.
     fn gup_folio_next(&self, pages: &[Option<Pfn>], first: Pfn) -> usize {
         let same = |page: &Option<Pfn>| page.is_some_and(|page| self.same_folio(page, first));
-        pages.iter().take_while(|page| same(page)).count()
+        let most = self.batch_of(u32::MAX) as usize;
+        pages.iter().take(most).take_while(|page| same(page)).count()
     }
 
     /// `unpin_user_page_range_dirty_lock`: `nr` physically contiguous pages.
@@ -123,7 +140,7 @@ impl World {
         if self.has(Defect::UnpinRangePastFolio) {
             return left;
         }
-        left.min(self.frames.nr_pages(head) - (page.0 - head.0))
+        self.batch_of(left.min(self.frames.nr_pages(head) - (page.0 - head.0)))
     }
 
     async fn unpin_folio(&self, cx: &Cx, page: Pfn, refs: u32, foll: FollKind, dirty: bool) {

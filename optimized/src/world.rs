@@ -7,6 +7,7 @@ use std::pin::Pin;
 use machine::{Machine, RwSem, SeqCount, Spin, SpinLock, Taking, Task, Write, run_alone};
 use program::{Birth, Fail, LockId, MmId, Model, ObjectId, Place, Shape, Step, TaskId, digest};
 
+use crate::cost::{Costs, Item};
 use crate::coverage::Path;
 use crate::defects::{Defect, Defects};
 use crate::frame::{Frames, Pfn};
@@ -14,6 +15,7 @@ use crate::handle::Held;
 use crate::page_alloc::Zones;
 use crate::pgtable::{Pmd, Tables};
 use crate::unpin::Taken;
+use crate::variants::Variant;
 use crate::vma::Vma;
 use crate::vma_table::VmaTable;
 
@@ -99,6 +101,8 @@ pub(crate) struct Cx {
     pub attempt: Cell<u32>,
     /// PF_MEMALLOC_PIN: nothing is allocated from MOVABLE or CMA.
     pub memalloc_pin: Cell<bool>,
+    /// How often GUP faulted a page in.
+    pub faults: Cell<u32>,
 }
 
 /// The near-kernel MM: counters, page tables, locks.
@@ -126,6 +130,8 @@ pub struct World {
     pub(crate) unpinned: Cell<Taken>,
     pub(crate) locks: RefCell<Vec<Option<(Pfn, Task)>>>,
     defects: Defects,
+    variant: Variant,
+    pub(crate) costs: Costs,
     conduct: Cell<Option<Conduct>>,
     hits: [Cell<u64>; Path::ALL.len()],
     path: Cell<Option<Path>>,
@@ -160,6 +166,8 @@ impl World {
             unpinned: Cell::default(),
             locks: RefCell::default(),
             defects: Defects::NONE,
+            variant: Variant::default(),
+            costs: Costs::default(),
             conduct: Cell::new(None),
             hits: [const { Cell::new(0) }; Path::ALL.len()],
             path: Cell::new(None),
@@ -171,6 +179,18 @@ impl World {
     /// Switches defects on; they stay on across [`Model::reset`].
     pub fn set_defects(&mut self, defects: Defects) {
         self.defects = defects;
+        self.variant = defects.variant();
+    }
+
+    /// A world that pins pages in this way.
+    pub fn of(variant: Variant) -> World {
+        World { variant, ..World::new() }
+    }
+
+    /// How it pins pages.
+    #[inline]
+    pub fn variant(&self) -> Variant {
+        self.variant
     }
 
     /// Hits of each path, indexed by `Path as usize`, since [`World::clear_hits`].
@@ -261,6 +281,7 @@ impl World {
 
     #[inline]
     pub(crate) fn ptl_lock(&self, cx: &Cx, mm: MmId) -> Taking<'_, Spin<'_>> {
+        self.pay(Item::Lock, 1);
         self.mm(mm).page_table_lock.lock(&self.machine, cx.task, "PTL")
     }
 
@@ -286,6 +307,7 @@ impl World {
             fail: step.fail,
             attempt: Cell::new(0),
             memalloc_pin: Cell::new(false),
+            faults: Cell::new(0),
         }
     }
 

@@ -52,6 +52,7 @@ impl State {
         }
         if entry != EntryPoint::FastOnly {
             let result = match want.longterm {
+                true if self.check_in_walk => self.gup_in_walk(mm, span, handle, want, &mut at),
                 true => self.gup_longterm(mm, span, handle, want, &mut at),
                 false => self.gup_slow(mm, span, handle, want, &mut at),
             };
@@ -124,7 +125,22 @@ impl State {
         at: &mut u32,
     ) -> Done {
         while *at < span.end {
-            self.check_vma_flags(mm, *at, want)?;
+            self.gup_leaf(mm, span, handle, want, at)?;
+        }
+        Ok(())
+    }
+
+    /// One page, or what is wanted of a huge PMD, faulted in if need be.
+    pub fn gup_leaf(
+        &mut self,
+        mm: MmId,
+        span: Span,
+        handle: HandleId,
+        want: Want,
+        at: &mut u32,
+    ) -> Done {
+        self.check_vma_flags(mm, *at, want)?;
+        loop {
             match self.follow_page(mm, *at, want) {
                 Err(access) => self.faultin_page(mm, *at, access, want)?,
                 Ok(mapped) => {
@@ -136,10 +152,10 @@ impl State {
                         return fail(Errno::EFAULT);
                     }
                     self.grab_run(handle, mapped, span.end, at);
+                    return Ok(());
                 }
             }
         }
-        Ok(())
     }
 
     /// `check_vma_flags`: a longterm pin does not write to dirty-tracked file mappings.

@@ -52,6 +52,11 @@ impl Clone for Reference {
 }
 
 impl Reference {
+    /// Longterm pins are checked inside the walk, page by page, and not after it.
+    pub fn check_in_walk(&mut self, on: bool) {
+        self.state.check_in_walk = on;
+    }
+
     /// A machine of the default shape.
     pub fn new() -> Reference {
         let mut reference = Reference { state: State::default(), before: State::default() };

@@ -44,6 +44,40 @@ impl State {
         }
     }
 
+    /// The variant that looks at each leaf as soon as it is pinned, and moves its folio then.
+    pub fn gup_in_walk(
+        &mut self,
+        mm: MmId,
+        span: Span,
+        handle: HandleId,
+        want: Want,
+        at: &mut u32,
+    ) -> Done {
+        self.now.place = Place::Normal;
+        let (start, keep) = (*at, self.handles[usize::from(handle.0)].pages.len());
+        while *at < span.end {
+            self.gup_leaf(mm, span, handle, want, at)?;
+            let pages = &self.handles[usize::from(handle.0)].pages[keep..];
+            let unpinnable = self.unpinnable(pages);
+            let Some(&folio) = unpinnable.first() else { continue };
+            // Earlier pages of the folio are pinned by this very call.
+            let of_folio = |page: &Page| matches!(page, Page::Of(id, _) if *id == folio);
+            let first = pages.iter().position(of_folio).unwrap_or(0);
+            let isolated = self.collect_unpinnable(unpinnable);
+            self.release_from(handle, keep + first);
+            *at = start + first as u32;
+            if isolated.is_empty() {
+                return Err(Stop::Sleep);
+            }
+            if let Err(stop) = self.migrate_pages(isolated, Mode::Sync) {
+                self.release_from(handle, keep);
+                *at = start;
+                return if stop == Stop::Sleep { Err(stop) } else { fail(Errno::ENOMEM) };
+            }
+        }
+        Ok(())
+    }
+
     /// `folio_is_longterm_pinnable`.
     fn is_longterm_pinnable(&self, folio: FolioId) -> bool {
         self.ledger.folio(folio).place == Place::Normal

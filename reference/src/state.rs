@@ -64,6 +64,8 @@ pub(crate) struct State {
     pub uffd_waits: bool,
     /// The running step.
     pub now: Now,
+    /// See `Reference::check_in_walk`; stays over a reset.
+    pub check_in_walk: bool,
 }
 reuse_clone!(State {
     shape,
@@ -77,6 +79,7 @@ reuse_clone!(State {
     next_anon_vma,
     uffd_waits,
     now,
+    check_in_walk,
 });
 
 impl State {

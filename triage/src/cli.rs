@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use optimized::{Defect, Defects};
+use optimized::{Defect, Defects, Variant};
 
 use crate::triage;
 
@@ -85,6 +85,8 @@ pub enum Command {
     Fmt(FmtArgs),
     /// List the historic bugs that can be switched on in the optimised side
     Defects(DefectsArgs),
+    /// Print what each operation of a program costs, variant beside variant
+    Cost(CostArgs),
 }
 
 /// How to print results.
@@ -103,6 +105,9 @@ pub struct DefectArgs {
     /// Switch a defect on, by name or id; may be repeated (see `mm-lockstep defects`)
     #[arg(long = "defect", value_name = "NAME", value_parser = defect_named)]
     pub list: Vec<Defect>,
+    /// Pin pages in another way (see docs/variants.md)
+    #[arg(long, value_name = "NAME", value_parser = variant_named)]
+    pub variant: Option<Variant>,
 }
 
 impl DefectArgs {
@@ -110,7 +115,10 @@ impl DefectArgs {
     pub fn set(&self) -> Defects {
         let mut set = Defects::NONE;
         self.list.iter().for_each(|&defect| set.insert(defect));
-        set
+        match self.variant {
+            Some(variant) => set.in_variant(variant),
+            None => set,
+        }
     }
 }
 
@@ -214,6 +222,30 @@ pub struct DefectsArgs {
     /// How to print the results
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Arguments of `cost`.
+#[derive(Debug, Args)]
+pub struct CostArgs {
+    /// The program, in text or byte form; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// A way of pinning to show; may be repeated [default: batched and page-at-a-time]
+    #[arg(long = "variant", value_name = "NAME", value_parser = variant_named)]
+    pub variants: Vec<Variant>,
+    #[command(flatten)]
+    pub bytes: BytesArg,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+fn variant_named(text: &str) -> Result<Variant, String> {
+    Variant::find(text).ok_or_else(|| {
+        let all = Variant::ALL.iter().chain([&Variant::Batched]);
+        let names: Vec<&str> = all.map(|variant| variant.info().name).collect();
+        format!("no such variant; there are {}", names.join(", "))
+    })
 }
 
 fn defect_named(text: &str) -> Result<Defect, String> {

@@ -31,7 +31,8 @@ pub struct Finding {
 pub fn minimised(found: Found, plan: &Plan) -> Option<Finding> {
     let whole = campaign::program(plan, found.index);
     // What only full snapshots see must not depend on which runs take them.
-    let hidden = ["digest", "invariant"].iter().any(|kind| found.signature.class.starts_with(kind));
+    let hidden =
+        ["digest", "invariant", "cost"].iter().any(|kind| found.signature.class.starts_with(kind));
     let options = Options { paranoid: plan.options.paranoid || hidden };
     let mut judge = Judge::new(plan.defects, options);
     let mut shows = |program: &Program| {

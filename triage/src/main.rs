@@ -6,6 +6,7 @@ mod campaign;
 mod cause;
 mod cli;
 mod collect;
+mod cost;
 mod defects;
 mod diff;
 mod exit;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Fmt(args) => fmt::run(&args),
         Command::Triage(args) => triage::run(&args),
         Command::Defects(args) => defects::run(&args),
+        Command::Cost(args) => cost::run(&args),
     };
     exit::code(result)
 }

@@ -1,0 +1,86 @@
+//! Other ways of doing it that were in use or proposed: right, wasteful or wrong, as the harness
+//! says. Unlike a defect a variant is meant to work.
+
+macro_rules! variants {
+    ($($variant:ident {
+        name: $name:literal, thread: $thread:literal, what: $what:literal, judged: $judged:literal $(,)?
+    })*) => {
+        /// A way of pinning pages.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub enum Variant {
+            #[default]
+            #[doc = "What this project takes for the best correct version."]
+            Batched,
+            $(#[doc = $what] $variant,)*
+        }
+
+        impl Variant {
+            /// Every variant but the usual one.
+            pub const ALL: &'static [Variant] = &[$(Variant::$variant,)*];
+
+            /// Name, thread, what it does, how it is judged.
+            pub fn info(self) -> VariantInfo {
+                match self {
+                    Variant::Batched => VariantInfo {
+                        name: "batched",
+                        thread: "6.12, S4 (Gunthorpe)",
+                        what: "One grab a leaf or run of PTEs, checked after the walk.",
+                        judged: "right",
+                    },
+                    $(Variant::$variant => VariantInfo {
+                        name: $name, thread: $thread, what: $what, judged: $judged,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+/// What is known about a variant.
+#[derive(Clone, Copy, Debug)]
+pub struct VariantInfo {
+    /// Lower case and dashes.
+    pub name: &'static str,
+    /// Where it comes from.
+    pub thread: &'static str,
+    /// What it does.
+    pub what: &'static str,
+    /// `right`, `wasteful` or `wrong`, and why.
+    pub judged: &'static str,
+}
+
+variants! {
+    PageAtATime {
+        name: "page-at-a-time", thread: "__get_user_pages before batching",
+        what: "The same walk without batches: each page has its own visit, lock and grab, and is unpinned by itself.",
+        judged: "right; wasteful: the yardstick of the cost rule",
+    }
+    Vfio {
+        name: "vfio", thread: "S4 (vfio_pin_pages_remote, 2020)",
+        what: "The caller pins one page a call.",
+        judged: "right while nothing fails; then it keeps a prefix where one call would keep nothing; wasteful",
+    }
+    VfioTailSkip {
+        name: "vfio-tail-skip", thread: "S4 (Jordan; Gunthorpe: please don't)",
+        what: "The caller pins one page a call and takes what follows a page of a compound page for its tails, without a call and without a pin.",
+        judged: "wrong: pages without a pin, and not those that are mapped",
+    }
+    InWalkCheck {
+        name: "in-walk-check", thread: "S4 (Tatashin)",
+        what: "The walk looks at each page that it has pinned; one that may not stay is unpinned and its folio migrated, and the walk goes back to there. Nothing is looked at twice.",
+        judged: "right, against a reference that does it page by page too; no rescans; no batches; after a failure other pages have moved than with the loop",
+    }
+}
+
+impl Variant {
+    /// The variant with this name.
+    pub fn find(name: &str) -> Option<Variant> {
+        let all = Variant::ALL.iter().copied();
+        all.chain([Variant::Batched]).find(|variant| variant.info().name == name)
+    }
+
+    /// Whether leaves are taken whole and unpinned by folio.
+    pub(crate) fn batches(self) -> bool {
+        self != Variant::PageAtATime
+    }
+}
