@@ -44,7 +44,7 @@ fn compare(program: &Program) -> u32 {
 fn one_call_for_many_pages_or_many_for_one() {
     let (mut decoder, mut program, mut bytes) = (Decoder::default(), Program::default(), vec![]);
     let mut compared = 0;
-    for index in 0..3000 {
+    for index in 0..6000 {
         generate(45, index, &mut bytes);
         decoder.decode(&bytes, &mut program);
         compared += compare(&program);
