@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use program::{
-    EntryView, FolioView, HandleId, LockId, MmId, MmView, Name, ObjectId, PageRef, Place, Ret,
-    Snapshot, TaskId, VmaView,
+    EntryView, FolioView, HandleId, LockId, Mark, MmId, MmView, Name, ObjectId, PageRef, Place,
+    Ret, Seen, Snapshot, TaskId, VmaView,
 };
+
+use crate::verdict::Class;
 
 /// A field of a folio.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +75,10 @@ pub enum What {
     Digest,
     /// What is left at the end.
     Left,
+    /// What the machine says of a phase.
+    Machine(Class),
+    /// A step of an operation in a phase.
+    Mark(Mark),
 }
 
 impl What {
@@ -111,6 +117,8 @@ impl What {
             What::Invariant(_) => "invariant",
             What::Digest => "digest",
             What::Left => "left",
+            What::Machine(class) => class.family(),
+            What::Mark(mark) => mark.name(),
         }
     }
 }
@@ -131,6 +139,7 @@ pub enum Value {
     Ret(Ret),
     Data(u64),
     Text(String),
+    Seen(Seen),
 }
 
 /// One field in which the two sides differ.

@@ -8,6 +8,7 @@ use program::{
 };
 
 use crate::compare::{FieldDiff, FolioField, MmField, Value, What};
+use crate::lanes::seen_text;
 use crate::names::{self, Names};
 
 /// A state, one fact a line, with names of its own.
@@ -115,7 +116,7 @@ fn object_name(object: ObjectId) -> String {
     }
 }
 
-fn entry_text(entry: &EntryView, names: &Names) -> String {
+pub(crate) fn entry_text(entry: &EntryView, names: &Names) -> String {
     let read = if entry.read { "r" } else { "-" };
     let write = if entry.write { "w" } else { "-" };
     let dirty = if entry.dirty { " dirty" } else { "" };
@@ -209,6 +210,8 @@ fn what(what: What, layout: &Layout, names: &Names) -> String {
         What::Invariant(number) => format!("invariant I{number}"),
         What::Digest => "digest".to_owned(),
         What::Left => "left at the end".to_owned(),
+        What::Machine(class) => class.family().to_owned(),
+        What::Mark(mark) => format!("step {}", mark.name()),
     }
 }
 
@@ -231,5 +234,6 @@ fn value_text(value: &Value, layout: &Layout, names: &Names) -> String {
         Value::Ret(value) => value.to_string(),
         Value::Data(value) => text::value(*value).to_string(),
         Value::Text(text) => text.clone(),
+        Value::Seen(seen) => seen_text(*seen, names),
     }
 }

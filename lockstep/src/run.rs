@@ -2,12 +2,13 @@
 
 use optimized::{Defects, Variant, World};
 use program::digest::mix;
-use program::{Call, Layout, Model, Outcome, Program, Ret, Step};
+use program::{Call, Layout, Outcome, Phase, Program, Replay, Ret, Step};
 use reference::Reference;
 
 use crate::compare::{FieldDiff, Value, What, differences};
 use crate::expects;
 use crate::invariants::broken;
+use crate::phase::{self, Stage};
 use crate::stats::Stats;
 use crate::subject::Subject;
 use crate::teardown;
@@ -54,7 +55,8 @@ pub struct Lockstep<R = Reference, O = World> {
     found: Outcome,
     pub(crate) layout: Layout,
     ending: Vec<Step>,
-    stats: Stats,
+    pub(crate) stage: Stage,
+    pub(crate) stats: Stats,
 }
 
 impl Lockstep {
@@ -68,7 +70,7 @@ impl Lockstep {
     }
 }
 
-impl<R: Model, O: Subject> Lockstep<R, O> {
+impl<R: Replay, O: Subject> Lockstep<R, O> {
     /// Any two sides.
     pub fn of(reference: R, optimized: O) -> Lockstep<R, O> {
         Lockstep {
@@ -79,6 +81,7 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
             found: Outcome::default(),
             layout: Layout::default(),
             ending: Vec::new(),
+            stage: Stage::default(),
             stats: Stats::default(),
         }
     }
@@ -128,29 +131,43 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         let mut trace = 0;
         let mut before = self.reference.digest();
         let mut count = 0;
-        for (number, step) in program.steps().enumerate() {
-            let when = || When::Step(number, *step);
-            self.step(number, step);
-            let after = self.reference.digest();
-            self.stats.count(&step.op, &self.expected, before != after);
-            before = after;
-            trace = mix(trace ^ after);
-            watch(Moment {
-                number,
-                step,
-                expected: &self.expected,
-                found: &self.found,
-                reference: &self.reference,
-                optimized: &self.optimized,
-            });
-            if !self.agree() || self.misbehaved() {
-                return Err(self.diverge(when()));
+        self.stage.begin(program);
+        for (phase, Phase { steps }) in program.phases.iter().enumerate() {
+            let concurrent = O::CONCURRENT && phase::concurrent(steps);
+            if concurrent {
+                self.phase(phase, count, steps)?;
             }
-            if options.paranoid {
-                self.inspect(program, when())?;
+            for (at, step) in steps.iter().enumerate() {
+                let number = count;
+                let when = || When::Step(number, *step);
+                if concurrent {
+                    // Judged mark by mark: both sides returned this.
+                    self.found.clone_from(&self.stage.outs[at]);
+                    self.expected.clone_from(&self.found);
+                } else {
+                    self.step(number, step);
+                }
+                let after = self.reference.digest();
+                self.stats.count(&step.op, &self.expected, before != after);
+                before = after;
+                trace = mix(trace ^ after);
+                watch(Moment {
+                    number,
+                    step,
+                    expected: &self.expected,
+                    found: &self.found,
+                    reference: &self.reference,
+                    optimized: &self.optimized,
+                });
+                if !concurrent && (!self.agree() || self.misbehaved()) {
+                    return Err(self.diverge(when()));
+                }
+                if options.paranoid {
+                    self.inspect(program, when())?;
+                }
+                self.expect(program, number + 1, when)?;
+                count = number + 1;
             }
-            self.expect(program, number + 1, when)?;
-            count = number + 1;
         }
         // One program in a hundred, chosen by all it did.
         if trace % 100 == 0 {
@@ -276,7 +293,7 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
 
     /// Collects what differs, now that something does.
     #[cold]
-    fn diverge(&mut self, when: When) -> Box<Divergence> {
+    pub(crate) fn diverge(&mut self, when: When) -> Box<Divergence> {
         let (a, b) = (self.reference.snapshot(), self.optimized.snapshot());
         let mut fields = Vec::new();
         let mut field = |what, reference, optimized| {
@@ -327,7 +344,8 @@ impl<R: Model, O: Subject> Lockstep<R, O> {
         fields.sort_by_key(FieldDiff::class);
         let class = fields.first().map_or(Class::Digest, FieldDiff::class);
         let path = self.optimized.path();
-        Box::new(Divergence { class, when, path, fields, reference, optimized })
+        let (trace, at) = (Vec::new(), None);
+        Box::new(Divergence { class, when, path, fields, reference, optimized, trace, at })
     }
 }
 

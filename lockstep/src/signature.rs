@@ -64,6 +64,7 @@ impl Signature {
         let late = matches!(class, Class::Invariant(_) | Class::Digest | Class::Expect);
         let place = match divergence.when {
             _ if late => String::new(),
+            When::Phase(_) => "phase".to_owned(),
             When::Start | When::Ending(_) | When::End => "end".to_owned(),
             When::Step(_, step) => {
                 let telling = |path: &&&str| {

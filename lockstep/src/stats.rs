@@ -1,6 +1,9 @@
 //! What a campaign counts.
 
-use program::{Kind, Op, Outcome, Ret};
+use program::{Kind, Marked, Op, Outcome, Ret};
+
+use crate::overlap::overlap;
+use crate::permission::Permission;
 
 /// How many kinds of operation there are.
 const KINDS: usize = Kind::ALL.len();
@@ -30,6 +33,12 @@ pub struct Stats {
     pub kinds: [KindCount; KINDS],
     /// By path of the optimised side.
     pub paths: Vec<u64>,
+    /// Concurrent phases.
+    pub phases: u64,
+    /// Of these, those in which operations that overlap in time touched one folio.
+    pub overlapped: u64,
+    /// Uses of each permission, in the order of [`Permission::ALL`].
+    pub permissions: [u64; Permission::ALL.len()],
 }
 
 impl Default for Stats {
@@ -41,6 +50,9 @@ impl Default for Stats {
             inspected: 0,
             kinds: [KindCount::default(); KINDS],
             paths: Vec::new(),
+            phases: 0,
+            overlapped: 0,
+            permissions: [0; Permission::ALL.len()],
         }
     }
 }
@@ -58,12 +70,27 @@ impl Stats {
         self.kinds[kind].successes += u64::from(success);
     }
 
+    /// A phase was judged.
+    pub(crate) fn phase(&mut self, trace: &[Marked]) {
+        self.phases += 1;
+        self.overlapped += u64::from(overlap(trace));
+    }
+
+    pub(crate) fn permit(&mut self, permission: Permission) {
+        self.permissions[permission as usize] += 1;
+    }
+
     /// Adds another campaign's counters to these.
     pub fn merge(&mut self, other: &Stats) {
         self.programs += other.programs;
         self.steps += other.steps;
         self.effective += other.effective;
         self.inspected += other.inspected;
+        self.phases += other.phases;
+        self.overlapped += other.overlapped;
+        for (mine, theirs) in self.permissions.iter_mut().zip(&other.permissions) {
+            *mine += theirs;
+        }
         for (mine, theirs) in self.kinds.iter_mut().zip(&other.kinds) {
             mine.attempts += theirs.attempts;
             mine.successes += theirs.successes;

@@ -1,7 +1,8 @@
 //! What lockstep asks of the side under test beyond [`Model`].
 
+use machine::Slices;
 use optimized::{Cost, Variant, World};
-use program::Model;
+use program::{Call, Marked, Model, Outcome};
 
 /// The side under test: a model that also watches its own conduct and counts the paths it takes.
 pub trait Subject: Model {
@@ -41,6 +42,24 @@ pub trait Subject: Model {
     {
         None
     }
+
+    /// Whether [`Subject::run_phase`] is there. If not, the steps of a phase run in text order.
+    const CONCURRENT: bool = false;
+
+    /// Runs steps of several CPUs at the same time; `outs` gets what they returned.
+    fn run_phase(
+        &mut self,
+        _calls: &[Call<'_>],
+        _outs: &mut [Outcome],
+        _schedule: &mut Slices,
+    ) -> machine::Verdict {
+        machine::Verdict::Done
+    }
+
+    /// The marks of the last phase.
+    fn trace(&mut self) -> &[Marked] {
+        &[]
+    }
 }
 
 impl Subject for World {
@@ -56,6 +75,21 @@ impl Subject for World {
     #[inline]
     fn misbehaved(&self) -> bool {
         World::misbehaved(self)
+    }
+
+    const CONCURRENT: bool = true;
+
+    fn run_phase(
+        &mut self,
+        calls: &[Call<'_>],
+        outs: &mut [Outcome],
+        schedule: &mut Slices,
+    ) -> machine::Verdict {
+        World::run_phase(self, calls, outs, schedule).verdict
+    }
+
+    fn trace(&mut self) -> &[Marked] {
+        World::trace(self)
     }
 
     fn hits(&self) -> Vec<u64> {

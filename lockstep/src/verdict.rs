@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use program::{Snapshot, Step};
+use program::{Mark, Marked, Snapshot, Step};
 
 use crate::compare::{FieldDiff, FolioField, MmField, Value, What};
 use crate::expects::Failure;
@@ -23,6 +23,12 @@ pub enum Drift {
 pub enum Class {
     /// The optimised side misbehaved, whatever its state now is.
     Conduct(&'static str),
+    /// Tasks wait for each other, or for a wake-up that was lost.
+    Deadlock,
+    /// A task that others wait for never gets its CPU.
+    Starvation,
+    /// Tasks go round in the same states for ever.
+    Livelock,
     /// The returned values differ.
     Result,
     /// The data that was read differs.
@@ -67,6 +73,10 @@ pub enum Class {
     Teardown,
     /// Both sides agree, and doing without batches would have cost less.
     Cost,
+    /// Steps of a phase wait for what only the program can give: a folio lock that it holds.
+    Pending,
+    /// The machine found no end of a phase, and no proof that there is none.
+    Undecided,
 }
 
 impl Class {
@@ -74,6 +84,9 @@ impl Class {
     pub fn family(self) -> &'static str {
         match self {
             Class::Conduct(_) => "conduct",
+            Class::Deadlock => "deadlock",
+            Class::Starvation => "starvation",
+            Class::Livelock => "livelock",
             Class::Result => "result",
             Class::Content => "content",
             Class::Lock => "lock",
@@ -96,6 +109,8 @@ impl Class {
             Class::Invariant(_) => "invariant",
             Class::Digest => "digest",
             Class::Teardown => "teardown",
+            Class::Pending => "pending",
+            Class::Undecided => "undecided",
         }
     }
 }
@@ -119,6 +134,8 @@ pub enum When {
     Start,
     /// After the program's step of this number (from 0).
     Step(usize, Step),
+    /// In or after the concurrent phase of this number (from 0).
+    Phase(usize),
     /// After this step of those that give everything back at the end.
     Ending(Step),
     /// After the last of them.
@@ -140,6 +157,10 @@ pub struct Divergence {
     pub reference: Snapshot,
     /// The optimised side's state after the step.
     pub optimized: Snapshot,
+    /// The marks of the phase that it happened in, in the order of time.
+    pub trace: Vec<Marked>,
+    /// The mark of which the two sides see different things.
+    pub at: Option<usize>,
 }
 
 /// What a run ends with.
@@ -214,12 +235,49 @@ impl FieldDiff {
             What::Invariant(number) => Class::Invariant(number),
             What::Digest => Class::Digest,
             What::Left => Class::Teardown,
+            What::Machine(class) => class,
+            What::Mark(mark) => of_mark(mark),
         }
     }
 
     fn drift(&self) -> Drift {
         let count = |value: &Value| if let Value::Count(n) = value { *n } else { 0 };
         if count(&self.optimized) > count(&self.reference) { Drift::Leak } else { Drift::Underflow }
+    }
+}
+
+/// The class of a mark that sees different things on the two sides.
+fn of_mark(mark: Mark) -> Class {
+    match mark {
+        Mark::Return => Class::Result,
+        Mark::Load { .. } | Mark::Peek { .. } | Mark::CopyFrom { .. } => Class::Content,
+        Mark::Grab { .. } | Mark::BackOff { .. } | Mark::Undo { .. } | Mark::Release { .. } => {
+            Class::Handle
+        }
+        Mark::Kept => Class::Exclusive,
+        Mark::Hold { .. } | Mark::Drop { .. } => Class::Refcount(Drift::Leak),
+        Mark::Vmas { .. } | Mark::Forbidden { .. } | Mark::Hole { .. } | Mark::AnonVma { .. } => {
+            Class::Vma
+        }
+        Mark::Child { .. } | Mark::MmGone { .. } | Mark::HasPinned { .. } => Class::Mm,
+        Mark::Drain { .. } => Class::Lru,
+        Mark::Dirty { .. } => Class::Dirty,
+        Mark::CacheAdd { .. } | Mark::Evict { .. } | Mark::BeyondEof { .. } => Class::Cache,
+        Mark::Begin
+        | Mark::Refused { .. }
+        | Mark::Store { .. }
+        | Mark::Table { .. }
+        | Mark::FreeTable { .. }
+        | Mark::Fault { .. }
+        | Mark::Reusable { .. }
+        | Mark::Follow { .. }
+        | Mark::SplitPmd { .. }
+        | Mark::Zap { .. }
+        | Mark::ZapHuge { .. }
+        | Mark::Protect { .. }
+        | Mark::MustCopy { .. }
+        | Mark::CopyPte { .. }
+        | Mark::CopyPmd { .. } => Class::Mapping,
     }
 }
 

@@ -4,7 +4,9 @@ mod common;
 
 use common::{ERRORS, Plant};
 use lockstep::{Class, Drift, Lockstep, Options, Stats, Subject, Verdict, When};
-use program::{Call, Campaign, Decoder, Kind, Model, Outcome, Program, Ret, Shape, Snapshot};
+use program::{
+    Call, Campaign, Decoder, Kind, Model, Outcome, Program, Replay, Ret, Shape, Snapshot,
+};
 use reference::Reference;
 
 /// The reference, with an error planted in its state after one step.
@@ -45,6 +47,8 @@ impl Model for Planted {
     }
 }
 
+impl Replay for Planted {}
+
 impl Subject for Planted {}
 
 /// The reference beside itself.
@@ -72,6 +76,8 @@ impl Model for Twin {
         self.0.teardown();
     }
 }
+
+impl Replay for Twin {}
 
 impl Subject for Twin {}
 
@@ -175,6 +181,8 @@ impl Model for Rude {
     }
 }
 
+impl Replay for Rude {}
+
 impl Subject for Rude {
     fn conduct(&self) -> Option<(&'static str, String)> {
         self.2.then(|| ("rude", "slammed the door".to_owned()))
@@ -227,6 +235,8 @@ impl Model for Liar {
         self.0.teardown();
     }
 }
+
+impl Replay for Liar {}
 
 impl Subject for Liar {}
 

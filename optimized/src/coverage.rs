@@ -84,6 +84,8 @@ paths! {
     WpCopyLarge = "wp-copy-large",
     /// wp_page_shared.
     WpShared = "wp-shared",
+    /// The entry changed under a fault (pte_same, pmd_same).
+    FaultRaced = "fault-raced",
     /// do_huge_pmd_wp_page, head exclusive.
     HugeWpReuse = "huge-wp-reuse",
     /// do_huge_pmd_wp_page, last reference.
@@ -140,6 +142,10 @@ paths! {
     LongtermDrain = "longterm-drain",
     /// A longterm pin drained every batch.
     LongtermDrainAll = "longterm-drain-all",
+    /// GUP-fast: the entry changed under the grab.
+    FastChanged = "fast-changed",
+    /// GUP-fast: a fork runs, or ran meanwhile.
+    FastForked = "fast-forked",
     /// Unpin of several pages of one folio at once.
     UnpinBatch = "unpin-batch",
     /// Unpin by the ranges that GUP handed over.

@@ -1,7 +1,7 @@
 //! The user's side of page faults: the access, the front-end, the retry (kernel:
 //! `arch/x86/mm/fault.c`).
 
-use program::{Faults, MmId};
+use program::{Faults, Mark, MmId, Seen};
 
 use crate::frame::Pfn;
 use crate::memory::{Access, Fault, FaultLock, Vmf};
@@ -19,11 +19,15 @@ impl World {
     ) -> Result<Pfn, Fault> {
         let access = if write { Access::Write } else { Access::Read };
         loop {
+            // The walk and the access that the caller makes are one step.
+            self.machine.point().await;
             if let Some(pfn) = self.mmu_translate(mm, vpn, write) {
                 return Ok(pfn);
             }
             match self.do_user_addr_fault(cx, mm, vpn, access).await {
-                Ok(()) | Err(Fault::Retry) => self.machine.lap(&(mm.0, vpn, write)),
+                Ok(()) | Err(Fault::Retry) => {
+                    self.machine.lap(&(cx.number, mm.0, vpn, write, cx.attempt.get()));
+                }
                 Err(fault) => return Err(fault),
             }
         }
@@ -77,12 +81,17 @@ impl World {
         vpn: u32,
         access: Access,
     ) -> Result<(), Fault> {
-        let vma = self.vma_lookup(mm, vpn).ok_or(Fault::Sigsegv)?;
-        if !access.allowed(&vma) {
-            return Err(Fault::Sigsegv);
-        }
+        let Some(vma) = self.vma_lookup(mm, vpn).filter(|vma| vma.allows(access)) else {
+            return self.forbid(cx, mm, vpn, access);
+        };
         let lock = FaultLock::Mmap { retry: true };
         self.handle_mm_fault(cx, Vmf { mm, vma, vpn, access, lock }).await
+    }
+
+    /// The VMA, or its lack, forbids the access (`bad_area`).
+    pub(crate) fn forbid(&self, cx: &Cx, mm: MmId, vpn: u32, access: Access) -> Result<(), Fault> {
+        self.mark(cx, || (Mark::Forbidden { mm, vpn, access }, Seen::Flag(false)));
+        Err(Fault::Sigsegv)
     }
 
     /// `release_fault_lock`, before a fault sleeps for long; it then ends in `Retry`.

@@ -1,6 +1,6 @@
 //! The page cache (kernel: `mm/filemap.c`, `mm/shmem.c`, `mm/truncate.c`).
 
-use program::{Birth, FILE_PAGES, ObjectId, Site, digest, on_disk};
+use program::{Birth, FILE_PAGES, Foll as FollKind, Mark, ObjectId, Seen, Site, digest, on_disk};
 
 use crate::coverage::Path;
 use crate::frame::{Mapping, Pfn};
@@ -14,23 +14,47 @@ impl World {
         cache.iter().find(|(o, i, _)| (*o, *i) == (object, index)).map(|entry| entry.2)
     }
 
-    /// `filemap_fault`, `shmem_fault`: the folio for a page of the VMA, locked and referenced.
+    /// `filemap_fault`, `shmem_fault`: the folio for the faulting page, locked and held.
     pub(crate) async fn filemap_fault(&self, cx: &Cx, vmf: &Vmf) -> Result<Pfn, Fault> {
-        let Some(object) = vmf.vma.flags.object else { return Err(Fault::Sigbus) };
-        let index = vmf.vma.pgoff_of(vmf.vpn);
+        let Vmf { mm, vma, vpn, .. } = *vmf;
+        let Some(object) = vma.flags.object else { return Err(Fault::Sigbus) };
+        let index = vma.pgoff_of(vpn);
         if matches!(object, ObjectId::File(_)) && index >= FILE_PAGES {
             self.hit(Path::BeyondEof);
+            self.mark(cx, || (Mark::BeyondEof { mm, vpn }, Seen::Flag(true)));
             return Err(Fault::Sigbus);
         }
-        if let Some(pfn) = self.cached(object, index) {
-            self.folio_get(pfn);
-            if !self.folio_trylock(cx, pfn) {
-                self.lock_folio_maybe_drop_mmap(cx, vmf, pfn).await?;
+        loop {
+            self.machine.lap(&(cx.number, vpn, cx.attempt.get()));
+            self.machine.point().await;
+            if let Some(pfn) = self.cached(object, index) {
+                self.hold(cx, pfn, 1, FollKind::Get);
+                if !self.folio_trylock(cx, pfn) {
+                    self.lock_folio_maybe_drop_mmap(cx, vmf, pfn).await?;
+                }
+                if self.frames.mapping(pfn) == Mapping::File(object, index) {
+                    return Ok(pfn);
+                }
+                // Truncated or migrated meanwhile.
+                self.folio_unlock(cx, pfn);
+                self.unhold(cx, pfn, 1, FollKind::Get);
+                continue;
             }
-            return Ok(pfn);
+            // The allocation reference is the fault's; the cache takes its own.
+            let pfn = self.folio_alloc(cx, Site::Cache, 0, false).ok_or(Fault::Oom)?;
+            if self.filemap_add_folio(cx, object, index, pfn).await {
+                return Ok(pfn);
+            }
+            self.folio_put(pfn);
         }
-        // The allocation reference is the fault's; the cache takes its own.
-        let pfn = self.folio_alloc(cx, Site::Cache, 0, false).ok_or(Fault::Oom)?;
+    }
+
+    /// `filemap_add_folio`, locked. False: -EEXIST.
+    async fn filemap_add_folio(&self, cx: &Cx, object: ObjectId, index: u32, pfn: Pfn) -> bool {
+        self.machine.point().await;
+        if self.cached(object, index).is_some() {
+            return false;
+        }
         self.folio_trylock(cx, pfn);
         self.frames.set_mapping(pfn, Mapping::File(object, index));
         if let ObjectId::File(file) = object {
@@ -40,7 +64,12 @@ impl World {
         self.cache_insert(object, index, pfn);
         self.folio_get(pfn);
         self.folio_add_lru(cx, pfn);
-        Ok(pfn)
+        self.mark(cx, || {
+            let placed = self.frames.place(pfn);
+            (Mark::CacheAdd { object, index, placed }, Seen::Page(self.page_ref(pfn)))
+        });
+        self.hold_mark(cx, pfn, 1, FollKind::Get);
+        true
     }
 
     /// `lock_folio_maybe_drop_mmap`: a fault that may be made again does not sleep with its lock.
@@ -54,7 +83,7 @@ impl World {
             return Ok(());
         }
         self.folio_unlock(cx, pfn);
-        self.folio_put(pfn);
+        self.unhold(cx, pfn, 1, FollKind::Get);
         Err(Fault::Retry)
     }
 
@@ -87,6 +116,7 @@ impl World {
             self.frames.sub(digest::cache(object, index, self.frames.name(pfn)));
             self.frames.set_mapping(pfn, Mapping::None);
             self.folio_unlock(cx, pfn);
+            self.mark(cx, || (Mark::Evict { object, index }, Seen::Flag(true)));
             self.folio_put(pfn);
         }
     }

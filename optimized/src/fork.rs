@@ -1,6 +1,6 @@
 //! fork (kernel: `kernel/fork.c:dup_mmap`, `mm/memory.c:copy_page_range`, `copy_huge_pmd`).
 
-use program::{Errno, MmId, Site, Uffd, VmaFlags};
+use program::{Errno, Mark, MmId, Seen, Site, Uffd, VmaFlags};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -17,6 +17,7 @@ impl World {
     /// `dup_mmap`.
     pub(crate) async fn fork(&self, cx: &Cx, parent: MmId, child: MmId) -> Result<(), Errno> {
         self.mm_alive(child);
+        self.mark(cx, || (Mark::Child { child }, Seen::Nothing));
         self.mmap_write_lock(cx, parent).await;
         self.mmap_write_lock(cx, child).await;
         let vmas = self.mm(parent).vmas.borrow().clone();
@@ -28,6 +29,7 @@ impl World {
             // dup_userfaultfd without UFFD_FEATURE_EVENT_FORK
             let flags = VmaFlags { uffd: Uffd::None, ..vma.flags };
             self.vma_link(cx, child, Vma { anon_vma, flags, ..vma }).await;
+            self.mark(cx, || (Mark::Vmas { mm: child, span: vma.span() }, Seen::Nothing));
             // vma_needs_copy
             if anon_vma.is_some() {
                 self.vm_write_begin(vma.id).await;
@@ -55,7 +57,7 @@ impl World {
         vma: &Vma,
     ) -> Result<(), Refused> {
         let sequence = &self.mm(parent).write_protect_seq;
-        sequence.bump();
+        sequence.write(&self.machine).await;
         let mut result = Ok(());
         for pmd in self.pmd_number(vma.start)..=self.pmd_number(vma.end - 1) {
             result = self.copy_pmd(cx, parent, child, vma, pmd).await;
@@ -63,7 +65,7 @@ impl World {
                 break;
             }
         }
-        sequence.bump();
+        sequence.write(&self.machine).await;
         result
     }
 
@@ -96,12 +98,19 @@ impl World {
         number: u32,
     ) -> Result<bool, Refused> {
         if self.refused(cx, Site::Table) {
+            self.refused_mark(cx, Site::Table);
             return Err(Refused);
         }
-        let Pmd::Huge { pfn, bits, deposit } = self.pmd(parent, number) else { return Ok(false) };
         let table = self.table_alloc();
         self.ptl_lock(cx, parent).await;
-        let shared = self.folio_try_dup_anon_rmap(parent, pfn, pfn);
+        let Pmd::Huge { pfn, bits, deposit } = self.pmd(parent, number) else {
+            // Split meanwhile.
+            self.table_free(table);
+            self.ptl_unlock(cx, parent);
+            return Ok(false);
+        };
+        let head_vpn = self.pmd_start(number);
+        let shared = self.folio_try_dup_anon_rmap(cx, parent, head_vpn, pfn, pfn).await;
         if shared {
             self.hit(Path::ForkHuge);
             self.folio_get(pfn);
@@ -114,6 +123,9 @@ impl World {
             };
             self.set_pmd(parent, number, parents);
             self.set_pmd(child, number, Pmd::Huge { pfn, bits, deposit: table });
+            self.mark(cx, || {
+                (Mark::CopyPmd { mm: parent, child, pmd: number }, self.seen_entry(child, head_vpn))
+            });
         } else {
             self.hit(Path::ForkHugePinned);
             self.table_free(table);
@@ -123,13 +135,27 @@ impl World {
     }
 
     /// `folio_try_dup_anon_rmap_pte` / `_pmd`, the decision: may the page be shared?
-    fn folio_try_dup_anon_rmap(&self, parent: MmId, page: Pfn, head: Pfn) -> bool {
+    async fn folio_try_dup_anon_rmap(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        vpn: u32,
+        page: Pfn,
+        head: Pfn,
+    ) -> bool {
         // folio_needs_cow_for_dma
-        let pinned = self.mm(parent).has_pinned.get() && self.folio_maybe_dma_pinned(head);
-        if self.frames.exclusive(page) {
-            if pinned && !self.has(Defect::ForkSharesPinned) {
-                return false;
-            }
+        self.machine.point().await;
+        let pinned = self.mm(mm).has_pinned.get() && self.folio_maybe_dma_pinned(head);
+        let exclusive = self.frames.exclusive(page);
+        let must_copy = exclusive && pinned && !self.has(Defect::ForkSharesPinned);
+        self.mark(cx, || (Mark::MustCopy { mm, vpn }, Seen::Flag(must_copy)));
+        if must_copy {
+            return false;
+        }
+        if exclusive {
+            // ClearPageAnonExclusive; a pin taken in between is GUP-fast's, which then sees that
+            // write_protect_seq moved.
+            self.machine.point().await;
             if !self.has(Defect::ForkKeepsExclusive) {
                 self.frames.set_exclusive(page, false);
             }
@@ -148,29 +174,34 @@ impl World {
     ) -> Result<(), Refused> {
         if self.pmd(child, pmd) == Pmd::None {
             if self.refused(cx, Site::Table) {
+                self.refused_mark(cx, Site::Table);
                 return Err(Refused);
             }
-            self.set_pmd(child, pmd, Pmd::Table(self.table_alloc()));
+            self.pmd_install(cx, child, pmd, self.table_alloc());
         }
         let Pmd::Table(into) = self.pmd(child, pmd) else { return Ok(()) };
         let start = vma.start.max(self.pmd_start(pmd));
         let end = vma.end.min(self.pmd_start(pmd + 1));
         for vpn in start..end {
-            let Pte::Present { pfn, bits } = self.pte(table, vpn) else { continue };
             self.ptl_lock(cx, parent).await;
-            let copied = self.copy_present_pte(parent, child, table, into, vpn, pfn, bits);
-            self.ptl_unlock(cx, parent);
-            if !copied {
-                self.copy_present_page(cx, child, vma, (parent, table), into, vpn, pfn).await?;
+            let mut result = Ok(());
+            if let Pte::Present { pfn, bits } = self.pte(table, vpn)
+                && !self.copy_present_pte(cx, parent, child, table, into, vpn, pfn, bits).await
+            {
+                let source = (parent, table);
+                result = self.copy_present_page(cx, child, vma, source, into, vpn, pfn).await;
             }
+            self.ptl_unlock(cx, parent);
+            result?;
         }
         Ok(())
     }
 
     /// `copy_present_ptes`. False: the page is pinned and must be copied.
     #[expect(clippy::too_many_arguments, reason = "the kernel's copy_present_ptes has as many")]
-    fn copy_present_pte(
+    async fn copy_present_pte(
         &self,
+        cx: &Cx,
         parent: MmId,
         child: MmId,
         table: Table,
@@ -181,7 +212,9 @@ impl World {
     ) -> bool {
         if pfn != ZERO_PFN {
             let head = self.frames.head(pfn);
-            if self.frames.anon(head) && !self.folio_try_dup_anon_rmap(parent, pfn, head) {
+            if self.frames.anon(head)
+                && !self.folio_try_dup_anon_rmap(cx, parent, vpn, pfn, head).await
+            {
                 return false;
             }
             self.hit(if self.frames.anon(head) { Path::ForkAnon } else { Path::ForkFile });
@@ -193,7 +226,15 @@ impl World {
             self.set_pte(parent, table, vpn, Pte::Present { pfn, bits: shared });
         }
         self.set_pte(child, into, vpn, Pte::Present { pfn, bits: shared });
+        self.copied_mark(cx, parent, child, vpn, None);
         true
+    }
+
+    fn copied_mark(&self, cx: &Cx, mm: MmId, child: MmId, vpn: u32, new: Option<Pfn>) {
+        self.mark(cx, || {
+            let placed = new.map(|new| self.frames.place(new));
+            (Mark::CopyPte { mm, child, vpn, placed }, self.seen_entry(child, vpn))
+        });
     }
 
     /// `copy_present_page`: the child gets a copy now, the parent keeps its pinned page.
@@ -221,6 +262,7 @@ impl World {
         } else {
             self.map_new_anon(cx, child, into, vpn, new, bits);
         }
+        self.copied_mark(cx, source.0, child, vpn, Some(new));
         Ok(())
     }
 }

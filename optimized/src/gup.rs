@@ -1,6 +1,6 @@
 //! get_user_pages, the slow walk, and the way back (kernel: `mm/gup.c`).
 
-use program::{Errno, Foll as FollKind, MmId, Site, Span};
+use program::{Errno, Foll as FollKind, Mark, MmId, Seen, Site, Span};
 
 use crate::cost::Item;
 use crate::coverage::Path;
@@ -102,10 +102,14 @@ impl World {
             if vpn >= span.end {
                 return Ok(got);
             }
-            let Some(vma) = self.vma_lookup(mm, vpn) else { break no_vma };
-            if !World::check_vma_flags(&vma, flags) {
-                break forbidden;
-            }
+            self.machine.lap(&(cx.number, vpn, got, cx.attempt.get()));
+            let vma = self.vma_lookup(mm, vpn);
+            let Some(vma) = vma.filter(|vma| World::check_vma_flags(vma, flags)) else {
+                let access = if flags.write { Access::Write } else { Access::Read };
+                self.mark(cx, || (Mark::Forbidden { mm, vpn, access }, Seen::Flag(false)));
+                break if vma.is_some() { forbidden } else { no_vma };
+            };
+            self.machine.cond_resched().await;
             let limit = span.end.min(vma.end) - vpn;
             let place = Place { mm, vma: &vma, vpn, limit };
             match self.follow_page_mask(cx, place, flags).await {
@@ -178,8 +182,34 @@ impl World {
             Pmd::Table(table) => self.follow_page_pte(cx, place, table, flags),
             _ => Follow::Fault,
         };
+        self.follow_mark(cx, place, flags, &found);
         self.ptl_unlock(cx, mm);
         found
+    }
+
+    fn follow_mark(&self, cx: &Cx, place: Place<'_>, flags: GupFlags, found: &Follow) {
+        let Place { mm, vpn, .. } = place;
+        let write = flags.write;
+        match *found {
+            Follow::Pages { page, nr: pages, refused, .. } => {
+                self.mark(cx, || match flags.foll {
+                    None => (Mark::Follow { mm, vpn, pages, write }, Seen::Flag(true)),
+                    Some(_) => {
+                        let seen = Seen::Page(self.page_ref(page));
+                        (Mark::Grab { mm, vpn, pages, held: false }, seen)
+                    }
+                });
+                if refused {
+                    self.refused_mark(cx, Site::Grab);
+                }
+            }
+            Follow::Refused(errno) => {
+                let second = errno == Errno::EFAULT;
+                let mark = Mark::Refused { site: Site::Grab, second };
+                self.mark(cx, || (mark, Seen::Nothing));
+            }
+            Follow::Fault | Follow::Unshare => {}
+        }
     }
 
     /// `follow_huge_pmd`: all that is wanted of the leaf, in one grab (`page_mask`).

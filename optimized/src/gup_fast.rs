@@ -1,6 +1,6 @@
 //! The lockless walk (kernel: `mm/gup.c`, `gup_fast` and below).
 
-use program::{Entry, Errno, Foll as FollKind, MmId, ObjectId, Place, Site, Span};
+use program::{Entry, Errno, Foll as FollKind, Mark, MmId, ObjectId, Place, Seen, Site, Span};
 
 use crate::cost::Item;
 use crate::coverage::Path;
@@ -51,35 +51,63 @@ impl World {
     ) -> u32 {
         let pin = flags.foll == Some(FollKind::Pin);
         let sequence = &self.mm(mm).write_protect_seq;
-        let before = sequence.read();
-        if pin && before & 1 != 0 {
-            return 0;
+        let mut before = 0;
+        if pin {
+            before = sequence.begin(&self.machine).await;
+            if before & 1 != 0 {
+                return self.back_off(cx, mm, span.start, Path::FastForked).pages;
+            }
         }
         self.pay(Item::Call, 1);
-        self.machine.irq_disable();
-        self.machine.point().await;
+        self.machine.local_irq_disable().await;
         let start = sink.mark();
         let mut vpn = span.start;
         let mut more = true;
         while more && vpn < span.end {
             let rest = Span { start: vpn, ..span };
             self.pay(Item::Pmd, 1);
-            let step = match self.pmd(mm, self.pmd_number(vpn)) {
-                Pmd::Huge { pfn, bits, .. } => {
-                    self.gup_fast_pmd_leaf(cx, pfn, bits, rest, flags, sink)
-                }
-                Pmd::Table(table) => self.gup_fast_pte_run(cx, table, rest, flags, sink),
-                _ => self.back_off(Path::FastNoTable),
-            };
+            let step = self.gup_fast_leaf(cx, mm, rest, flags, sink).await;
             vpn += step.pages;
             more = step.more;
         }
-        self.machine.irq_enable();
-        if pin && sequence.read() != before {
+        self.machine.local_irq_enable().await;
+        if pin && sequence.retry(&self.machine, before).await {
+            self.hit(Path::FastForked);
+            self.mark(cx, || (Mark::Undo { pages: vpn - span.start }, Seen::Nothing));
             self.put_entries(sink, start, FollKind::Pin);
             return 0;
         }
+        self.mark(cx, || (Mark::Kept, Seen::Flag(true)));
         vpn - span.start
+    }
+
+    /// `gup_fast_pgd_range` down to the entry at the start of the span.
+    async fn gup_fast_leaf(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        span: Span,
+        flags: GupFlags,
+        sink: &mut dyn Sink,
+    ) -> Step {
+        let vpn = span.start;
+        self.machine.point().await; // pmdp_get_lockless
+        let pmd = self.pmd(mm, self.pmd_number(vpn));
+        let leaf = Leaf { mm, vpn, pmd, table: None, judge: ZERO_PFN, bits: Bits::NONE, refs: 0 };
+        match pmd {
+            Pmd::Huge { pfn, bits, .. } => {
+                // gup_fast_pmd_leaf: the part of the huge entry inside the range, in one grab.
+                let whole = self.batch_of(u32::from(self.shape.ptes) - self.pte_index(vpn));
+                let refs = whole.min(span.end - vpn);
+                let leaf = Leaf { judge: pfn, bits, refs, ..leaf };
+                self.gup_fast_pmd_leaf(cx, leaf, flags, sink).await
+            }
+            Pmd::Table(table) => {
+                let leaf = Leaf { table: Some(table), ..leaf };
+                self.gup_fast_pte_run(cx, leaf, span.end - vpn, flags, sink).await
+            }
+            _ => self.back_off(cx, mm, vpn, Path::FastNoTable),
+        }
     }
 
     /// Drops the references of all entries from `start` on.
@@ -91,8 +119,17 @@ impl World {
         sink.truncate(start);
     }
 
-    fn back_off(&self, why: Path) -> Step {
+    /// The walk stops here.
+    fn back_off(&self, cx: &Cx, mm: MmId, vpn: u32, why: Path) -> Step {
         self.hit(why);
+        self.mark(cx, || (Mark::BackOff { mm, vpn }, Seen::Flag(true)));
+        Step { pages: 0, more: false }
+    }
+
+    /// The grab is refused by injection.
+    fn grab_refused(&self, cx: &Cx) -> Step {
+        self.hit(Path::FastGrabRefused);
+        self.refused_mark(cx, Site::GrabFast);
         Step { pages: 0, more: false }
     }
 
@@ -107,29 +144,46 @@ impl World {
         }
     }
 
-    /// `try_grab_folio_fast`; then the entry is read again, then what the folio does not allow.
-    fn gup_fast_grab(
-        &self,
-        judge: Pfn,
-        bits: Bits,
-        refs: u32,
-        flags: GupFlags,
-    ) -> Result<(), Path> {
+    /// `try_grab_folio_fast`; then the entries are read again, then what the folio does not allow.
+    async fn gup_fast_grab(&self, cx: &Cx, leaf: &Leaf, flags: GupFlags) -> Result<(), Path> {
+        let Leaf { mm, vpn, judge, bits, refs, table, .. } = *leaf;
+        let Some(foll) = flags.foll else { return Err(Path::FastChanged) };
+        self.machine.point().await;
+        let head = self.frames.head(judge);
+        if self.frames.refcount(head) <= 0 {
+            return Err(Path::FastChanged);
+        }
         if flags.longterm && !self.is_longterm_pinnable_fast(judge) {
             return Err(Path::FastUnpinnable);
         }
-        self.grab(judge, refs, flags.foll);
-        let refused = if !self.gup_fast_folio_allowed(judge, flags) {
+        self.hold(cx, head, refs, foll);
+        self.machine.point().await;
+        let refused = if !self.leaf_same(leaf) {
+            Path::FastChanged
+        } else if !self.gup_fast_folio_allowed(judge, flags) {
             Path::FastNotAllowed
         } else if !bits.write && self.gup_must_unshare(judge, flags, None) {
             Path::FastUnshare
         } else {
+            self.mark(cx, || {
+                let first = if table.is_some() { 0 } else { self.pte_index(vpn) };
+                let seen = Seen::Page(self.page_ref(nth_page(judge, first)));
+                (Mark::Grab { mm, vpn, pages: refs, held: true }, seen)
+            });
             return Ok(());
         };
-        if let Some(foll) = flags.foll {
-            self.gup_put_folio(judge, refs, foll);
-        }
+        self.unhold(cx, head, refs, foll);
         Err(refused)
+    }
+
+    /// The entries are still what they were before the grab.
+    fn leaf_same(&self, leaf: &Leaf) -> bool {
+        let Leaf { mm, vpn, pmd, table, judge, bits, refs } = *leaf;
+        let same = |table: Table| {
+            (0..refs)
+                .all(|i| self.pte(table, vpn + i) == Pte::Present { pfn: nth_page(judge, i), bits })
+        };
+        self.pmd(mm, self.pmd_number(vpn)) == pmd && table.is_none_or(same)
     }
 
     fn is_longterm_pinnable_fast(&self, page: Pfn) -> bool {
@@ -153,22 +207,25 @@ impl World {
 
     /// `gup_fast_pte_range`: one page, or a run of consecutive pages of one large folio, of which
     /// each entry was looked at, in one grab.
-    fn gup_fast_pte_run(
+    async fn gup_fast_pte_run(
         &self,
         cx: &Cx,
-        table: Table,
-        span: Span,
+        leaf: Leaf,
+        limit: u32,
         flags: GupFlags,
         sink: &mut dyn Sink,
     ) -> Step {
+        let Leaf { mm, vpn, table, .. } = leaf;
+        let Some(table) = table else { return self.back_off(cx, mm, vpn, Path::FastNoTable) };
+        self.machine.point().await; // ptep_get_lockless
         self.pay(Item::Pte, 1);
-        let Pte::Present { pfn, bits } = self.pte(table, span.start) else {
-            return self.back_off(Path::FastNotPresent);
+        let Pte::Present { pfn, bits } = self.pte(table, vpn) else {
+            return self.back_off(cx, mm, vpn, Path::FastNotPresent);
         };
         if let Err(why) = self.gup_fast_permits(pfn, bits, flags) {
-            return self.back_off(why);
+            return self.back_off(cx, mm, vpn, why);
         }
-        let most = self.pte_run(table, span.start, pfn, bits, span.end - span.start);
+        let most = self.pte_run(table, vpn, pfn, bits, limit);
         let unshare = |nr| !bits.write && self.gup_must_unshare(nth_page(pfn, nr), flags, None);
         let (mut nr, mut more) = (0, true);
         while more && nr < most && (nr == 0 || !unshare(nr)) {
@@ -176,41 +233,56 @@ impl World {
             nr += u32::from(more);
         }
         if nr == 0 {
-            return self.back_off(Path::FastGrabRefused);
+            return self.grab_refused(cx);
         }
-        if let Err(why) = self.gup_fast_grab(pfn, bits, nr, flags) {
-            return self.back_off(why);
+        let leaf = Leaf { judge: pfn, bits, refs: nr, ..leaf };
+        if let Err(why) = self.gup_fast_grab(cx, &leaf, flags).await {
+            return self.back_off(cx, mm, vpn, why);
+        }
+        if !more {
+            self.refused_mark(cx, Site::GrabFast);
         }
         self.hit(if nr == 1 { Path::FastPte } else { Path::FastPteRun });
         sink.push(self, pfn, nr, bits.write);
         Step { pages: nr, more }
     }
 
-    /// `gup_fast_pmd_leaf`: the part of the huge entry inside the range, in one grab.
-    fn gup_fast_pmd_leaf(
+    /// `gup_fast_pmd_leaf`.
+    async fn gup_fast_pmd_leaf(
         &self,
         cx: &Cx,
-        head: Pfn,
-        bits: Bits,
-        span: Span,
+        leaf: Leaf,
         flags: GupFlags,
         sink: &mut dyn Sink,
     ) -> Step {
-        let index = self.pte_index(span.start);
-        let whole = self.batch_of(u32::from(self.shape.ptes) - index);
-        let refs = whole.min(span.end - span.start);
+        let Leaf { mm, vpn, judge: head, bits, refs, .. } = leaf;
         if let Err(why) = self.gup_fast_permits(head, bits, flags) {
-            return self.back_off(why);
+            return self.back_off(cx, mm, vpn, why);
         }
         if self.refused(cx, Site::GrabFast) {
-            return self.back_off(Path::FastGrabRefused);
+            return self.grab_refused(cx);
         }
-        if let Err(why) = self.gup_fast_grab(head, bits, refs, flags) {
-            return self.back_off(why);
+        if let Err(why) = self.gup_fast_grab(cx, &leaf, flags).await {
+            return self.back_off(cx, mm, vpn, why);
         }
         self.hit(Path::FastPmd);
         // record_subpages
-        sink.push(self, nth_page(head, index), refs, bits.write);
+        sink.push(self, nth_page(head, self.pte_index(vpn)), refs, bits.write);
         Step { pages: refs, more: true }
     }
+}
+
+/// Entries as the lockless walk read them.
+#[derive(Clone, Copy)]
+struct Leaf {
+    mm: MmId,
+    vpn: u32,
+    pmd: Pmd,
+    /// Of PTEs.
+    table: Option<Table>,
+    /// The page whose PageAnonExclusive counts: the first PTE's, the head of a huge PMD.
+    judge: Pfn,
+    bits: Bits,
+    /// Pages, one after the other.
+    refs: u32,
 }

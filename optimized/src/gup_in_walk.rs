@@ -47,7 +47,7 @@ impl World {
             vpn -= (first..sink.entries()).map(|at| sink.entry(at).1).sum::<u32>();
             let head = self.frames.head(page);
             let mut movable = Vec::new();
-            self.collect_unpinnable_folio(cx, head, &mut 0, &mut movable);
+            self.collect_unpinnable_folio(cx, head, &mut 0, &mut movable).await;
             let own_pins = self.has(Defect::MigrateUnderOwnPin);
             let last = sink.entries() - 1;
             self.put_entries(sink, if own_pins { last } else { first }, FollKind::Pin);

@@ -93,14 +93,14 @@ impl World {
         start: usize,
     ) -> Result<(), Errno> {
         let mut movable = Vec::new();
-        if !self.collect_longterm_unpinnable_folios(cx, sink, start, &mut movable) {
+        if !self.collect_longterm_unpinnable_folios(cx, sink, start, &mut movable).await {
             return Ok(());
         }
         self.migrate_longterm_unpinnable_folios(cx, sink, start, movable).await
     }
 
     /// Isolates what may not stay. Whether there is any, isolated or not.
-    fn collect_longterm_unpinnable_folios(
+    async fn collect_longterm_unpinnable_folios(
         &self,
         cx: &Cx,
         sink: &dyn Sink,
@@ -125,14 +125,14 @@ impl World {
             if here > start {
                 self.hit(Path::LongtermMixed);
             }
-            self.collect_unpinnable_folio(cx, head, &mut drained, movable);
+            self.collect_unpinnable_folio(cx, head, &mut drained, movable).await;
         }
         collected
     }
 
     /// Isolates one folio, after draining batches if it may be in one: this CPU's, then all, each
     /// once a call (`drained`).
-    pub(crate) fn collect_unpinnable_folio(
+    pub(crate) async fn collect_unpinnable_folio(
         &self,
         cx: &Cx,
         head: Pfn,
@@ -147,7 +147,7 @@ impl World {
         }
         if *drained == 1 && self.unexpected_refs(head) && !self.has(Defect::DrainOnce) {
             self.hit(Path::LongtermDrainAll);
-            self.lru_add_drain_all();
+            self.lru_add_drain_all().await;
             *drained = 2;
         }
         if self.folio_isolate_lru(head) {

@@ -1,6 +1,6 @@
 //! Transparent huge pages: fault, write fault, PMD split, folio split (kernel: `mm/huge_memory.c`).
 
-use program::{Birth, MmId, Site, Thp};
+use program::{Birth, Foll, Mark, MmId, Seen, Site, Thp};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -35,28 +35,33 @@ impl World {
         cx: &Cx,
         vmf: Vmf,
     ) -> Result<bool, Fault> {
-        self.vmf_anon_prepare(&vmf).await?;
+        self.vmf_anon_prepare(cx, &vmf).await?;
         let Some(pfn) = self.folio_alloc(cx, Site::Huge, self.hpage_order(), true) else {
             self.hit(Path::ThpFallback);
             return Ok(false);
         };
         if self.refused(cx, Site::Table) {
+            self.refused_mark(cx, Site::Table);
             self.folio_put(pfn);
             return Err(Fault::Oom);
         }
-        let number = self.pmd_number(vmf.vpn);
+        let deposit = self.table_alloc();
         self.ptl_lock(cx, vmf.mm).await;
-        let empty = self.pmd(vmf.mm, number) == Pmd::None;
+        let pmd = self.pmd_number(vmf.vpn);
+        let empty = self.pmd(vmf.mm, pmd) == Pmd::None;
         let missing = empty && self.userfaultfd_missing(&vmf);
         if empty && !missing {
             self.hit(Path::ThpFault);
-            let deposit = self.table_alloc();
-            self.map_new_huge(cx, vmf.mm, &vmf.vma, number, pfn, deposit);
-        }
-        self.ptl_unlock(cx, vmf.mm);
-        if !empty || missing {
+            self.map_new_huge(cx, vmf.mm, &vmf.vma, pmd, pfn, deposit);
+            self.fault_mark(cx, &vmf, false, Some(pfn));
+        } else {
+            if !missing {
+                self.hit(Path::FaultRaced);
+            }
+            self.table_free(deposit);
             self.folio_put(pfn);
         }
+        self.ptl_unlock(cx, vmf.mm);
         if missing { Err(self.handle_userfault(&vmf).await) } else { Ok(true) }
     }
 
@@ -82,20 +87,26 @@ impl World {
     }
 
     /// `do_huge_pmd_wp_page`. False is VM_FAULT_FALLBACK: the PMD was split.
-    pub(crate) async fn do_huge_pmd_wp_page(&self, cx: &Cx, vmf: Vmf) -> bool {
+    pub(crate) async fn do_huge_pmd_wp_page(&self, cx: &Cx, vmf: Vmf, orig: Pmd) -> bool {
         let number = self.pmd_number(vmf.vpn);
-        let Pmd::Huge { pfn, bits, deposit } = self.pmd(vmf.mm, number) else { return true };
-        self.ptl_lock(cx, vmf.mm).await;
+        let Pmd::Huge { pfn, bits, deposit } = orig else { return true };
+        if !self.pmd_same_lock(cx, vmf.mm, number, orig).await {
+            return true;
+        }
         let mut reuse = self.frames.exclusive(pfn);
         if reuse {
             self.hit(Path::HugeWpReuse);
         } else {
             if !self.folio_trylock(cx, pfn) {
-                self.folio_get(pfn);
+                self.hold(cx, pfn, 1, Foll::Get);
                 self.ptl_unlock(cx, vmf.mm);
                 self.folio_lock(cx, pfn).await;
-                self.ptl_lock(cx, vmf.mm).await;
-                self.folio_put(pfn);
+                if !self.pmd_same_lock(cx, vmf.mm, number, orig).await {
+                    self.folio_unlock(cx, pfn);
+                    self.unhold(cx, pfn, 1, Foll::Get);
+                    return true;
+                }
+                self.unhold(cx, pfn, 1, Foll::Get);
             }
             if self.frames.refcount(pfn) == 1 {
                 self.hit(Path::HugeWpLast);
@@ -110,6 +121,11 @@ impl World {
             let bits = mkwrite(&vmf.vma, bits);
             self.set_pmd(vmf.mm, number, Pmd::Huge { pfn, bits, deposit });
         }
+        if reuse {
+            self.fault_mark(cx, &vmf, false, None);
+        } else {
+            self.reusable_mark(cx, &vmf, false);
+        }
         self.ptl_unlock(cx, vmf.mm);
         if !reuse {
             self.hit(Path::HugeWpSplit);
@@ -118,12 +134,24 @@ impl World {
         reuse
     }
 
+    /// The PTL, if the PMD is still the one that the fault is about (`pmd_same`).
+    async fn pmd_same_lock(&self, cx: &Cx, mm: MmId, number: u32, orig: Pmd) -> bool {
+        self.ptl_lock(cx, mm).await;
+        let same = self.pmd(mm, number) == orig;
+        if !same {
+            self.hit(Path::FaultRaced);
+            self.ptl_unlock(cx, mm);
+        }
+        same
+    }
+
     /// `__split_huge_pmd`: the huge entry becomes a table of N entries.
     pub(crate) async fn split_huge_pmd(&self, cx: &Cx, mm: MmId, number: u32) {
         self.ptl_lock(cx, mm).await;
         if let Pmd::Huge { pfn, bits, deposit } = self.pmd(mm, number) {
             self.hit(Path::SplitPmd);
             self.split_huge_pmd_locked(mm, number, pfn, bits, deposit);
+            self.mark(cx, || (Mark::SplitPmd { mm, pmd: number }, Seen::Flag(true)));
         }
         self.ptl_unlock(cx, mm);
     }

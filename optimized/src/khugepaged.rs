@@ -49,7 +49,7 @@ impl World {
         if !allowable || vma.flags.nohugepage || vma.anon_vma.is_none() {
             return Err(Errno::EINVAL);
         }
-        self.lru_add_drain_all();
+        self.lru_add_drain_all().await;
         let (first, end) = (piece.start.div_ceil(ptes), piece.end / ptes);
         if first > end {
             return Err(Errno::EINVAL);

@@ -1,6 +1,6 @@
 //! madvise (kernel: `mm/madvise.c`).
 
-use program::{Advice, Errno, MmId, Span, VmaFlags};
+use program::{Advice, Errno, Mark, MmId, Seen, Span, VmaFlags};
 
 use crate::vma::Vma;
 use crate::world::{Cx, World};
@@ -44,9 +44,11 @@ impl World {
         let mut result = Ok(());
         while vpn < span.end {
             let Some(vma) = self.find_vma(mm, vpn).filter(|vma| vma.start < span.end) else {
+                self.mark(cx, || (Mark::Hole { mm, vpn }, Seen::Flag(true)));
                 return Err(Errno::ENOMEM);
             };
             if vpn < vma.start {
+                self.mark(cx, || (Mark::Hole { mm, vpn }, Seen::Flag(true)));
                 result = Err(Errno::ENOMEM);
                 vpn = vma.start;
             }

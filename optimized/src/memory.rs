@@ -1,6 +1,6 @@
 //! Page faults (kernel: `mm/memory.c`).
 
-use program::{Birth, Errno, MmId, Site};
+use program::{Birth, Errno, Foll as FollKind, Mark, MmId, Seen, Site};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -39,20 +39,7 @@ impl Fault {
     }
 }
 
-/// FAULT_FLAG_WRITE, FAULT_FLAG_UNSHARE or neither.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Access {
-    Read,
-    Write,
-    Unshare,
-}
-
-impl Access {
-    /// Whether the VMA allows it (`access_error`).
-    pub fn allowed(self, vma: &Vma) -> bool {
-        if self == Access::Write { vma.writable() } else { vma.readable() }
-    }
-}
+pub(crate) use program::Access;
 
 /// What keeps the VMA for the time of a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,7 +88,9 @@ impl World {
     /// `handle_mm_fault`, `__handle_mm_fault`.
     pub(crate) async fn handle_mm_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
         let pmd = self.pmd_number(vmf.vpn);
-        match self.pmd(vmf.mm, pmd) {
+        self.machine.point().await;
+        let orig = self.pmd(vmf.mm, pmd);
+        match orig {
             Pmd::None if vmf.write() && self.thp_vma_allowable(&vmf) => {
                 if self.do_huge_pmd_anonymous_page(cx, vmf).await? {
                     return Ok(());
@@ -111,7 +100,7 @@ impl World {
                 if vmf.access == Access::Read || bits.write {
                     return Ok(());
                 }
-                if self.do_huge_pmd_wp_page(cx, vmf).await {
+                if self.do_huge_pmd_wp_page(cx, vmf, orig).await {
                     return Ok(());
                 }
             }
@@ -126,11 +115,12 @@ impl World {
 
     /// `handle_pte_fault`. A speculative fault does not look at the tables again.
     pub(crate) async fn handle_pte_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
-        let pte = match vmf.lock {
+        self.machine.point().await;
+        let orig = match vmf.lock {
             FaultLock::None(seen) => seen.pte,
             _ => self.lookup_pte(vmf.mm, vmf.vpn),
         };
-        match pte {
+        match orig {
             Pte::None if vmf.vma.anonymous() => self.do_anonymous_page(cx, vmf).await,
             Pte::None => self.do_fault(cx, vmf).await,
             Pte::Migration { .. } if matches!(vmf.lock, FaultLock::None(_)) => {
@@ -145,9 +135,34 @@ impl World {
                 if vmf.access == Access::Read || bits.write {
                     return Ok(());
                 }
+                if self.pte_same_lock(cx, &vmf, orig).await?.is_none() {
+                    return Ok(());
+                }
                 self.do_wp_page(cx, vmf, pfn, bits).await
             }
         }
+    }
+
+    /// The PTL and the table, if the entry is still the one that the fault is about (`pte_same`).
+    async fn pte_same_lock(&self, cx: &Cx, vmf: &Vmf, orig: Pte) -> Result<Option<Table>, Fault> {
+        self.pte_map_lock(cx, vmf).await?;
+        if let Pmd::Table(table) = self.pmd(vmf.mm, self.pmd_number(vmf.vpn))
+            && self.pte(table, vmf.vpn) == orig
+        {
+            return Ok(Some(table));
+        }
+        self.hit(Path::FaultRaced);
+        self.ptl_unlock(cx, vmf.mm);
+        Ok(None)
+    }
+
+    /// The fault took effect; `copied`: because of an earlier decision to copy.
+    pub(crate) fn fault_mark(&self, cx: &Cx, vmf: &Vmf, copied: bool, new: Option<Pfn>) {
+        let Vmf { mm, vpn, access, .. } = *vmf;
+        self.mark(cx, || {
+            let placed = new.map(|pfn| self.frames.place(pfn));
+            (Mark::Fault { mm, vpn, access, copied, placed }, self.seen_entry(mm, vpn))
+        });
     }
 
     /// `migration_entry_wait`: sleeps until the folio is unlocked, without a reference.
@@ -166,7 +181,7 @@ impl World {
     }
 
     /// `vmf_anon_prepare`.
-    pub(crate) async fn vmf_anon_prepare(&self, vmf: &Vmf) -> Result<(), Fault> {
+    pub(crate) async fn vmf_anon_prepare(&self, cx: &Cx, vmf: &Vmf) -> Result<(), Fault> {
         if vmf.vma.anon_vma.is_some() {
             return Ok(());
         }
@@ -177,71 +192,83 @@ impl World {
             self.vma_end_read(vmf.vma.id);
             return Err(Fault::Retry);
         }
-        self.anon_vma_prepare(vmf.mm, vmf.vpn);
+        self.anon_vma_prepare(cx, vmf.mm, vmf.vpn);
         if vma_lock {
             mmap_lock.read_unlock(&self.machine, "mmap_lock");
         }
         Ok(())
     }
 
-    /// `pte_alloc`: the table below the PMD, made if there is none.
-    pub(crate) async fn pte_alloc(&self, cx: &Cx, mm: MmId, vpn: u32) -> Result<Table, Fault> {
+    /// `pte_alloc`: sees to it that a table hangs below the PMD, unless a huge page came first.
+    pub(crate) async fn pte_alloc(&self, cx: &Cx, mm: MmId, vpn: u32) -> Result<(), Fault> {
         let pmd = self.pmd_number(vpn);
-        if let Pmd::Table(table) = self.pmd(mm, pmd) {
-            return Ok(table);
+        if self.pmd(mm, pmd) != Pmd::None {
+            return Ok(());
         }
         if self.refused(cx, Site::Table) {
+            self.refused_mark(cx, Site::Table);
             return Err(Fault::Oom);
         }
         let table = self.table_alloc();
         self.ptl_lock(cx, mm).await;
-        self.set_pmd(mm, pmd, Pmd::Table(table));
+        self.pmd_install(cx, mm, pmd, table);
         self.ptl_unlock(cx, mm);
-        Ok(table)
+        Ok(())
+    }
+
+    /// `pmd_install`: the table, unless somebody was faster.
+    pub(crate) fn pmd_install(&self, cx: &Cx, mm: MmId, pmd: u32, table: Table) {
+        if self.pmd(mm, pmd) != Pmd::None {
+            return self.table_free(table);
+        }
+        self.set_pmd(mm, pmd, Pmd::Table(table));
+        self.mark(cx, || (Mark::Table { mm, pmd }, Seen::Flag(true)));
     }
 
     /// `do_anonymous_page`.
     async fn do_anonymous_page(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
         let Vmf { mm, vma, vpn, .. } = vmf;
-        let table = self.fault_table(cx, &vmf).await?;
+        self.fault_table(cx, &vmf).await?;
         if !vmf.write() {
-            self.hit(Path::AnonZeroPage);
-            self.pte_map_lock(cx, &vmf).await?;
-            if self.pte(table, vpn) == Pte::None {
+            if let Some(table) = self.pte_same_lock(cx, &vmf, Pte::None).await? {
                 if self.userfaultfd_missing(&vmf) {
                     self.ptl_unlock(cx, mm);
                     return Err(self.handle_userfault(&vmf).await);
                 }
+                self.hit(Path::AnonZeroPage);
                 let bits = page_prot(&vma);
                 self.set_pte(mm, table, vpn, Pte::Present { pfn: ZERO_PFN, bits });
+                self.fault_mark(cx, &vmf, false, None);
+                self.ptl_unlock(cx, mm);
             }
-            self.ptl_unlock(cx, mm);
             return Ok(());
         }
-        self.hit(Path::AnonPage);
-        self.vmf_anon_prepare(&vmf).await?;
+        self.vmf_anon_prepare(cx, &vmf).await?;
         let pfn = self.folio_alloc(cx, Site::Page, 0, true).ok_or(Fault::Oom)?;
-        if let Err(retry) = self.pte_map_lock(cx, &vmf).await {
+        let locked = self.pte_same_lock(cx, &vmf, Pte::None).await;
+        let Ok(Some(table)) = locked else {
             self.folio_put(pfn);
-            return Err(retry);
-        }
-        let empty = self.pte(table, vpn) == Pte::None;
+            return locked.map(|_| ());
+        };
         // Delivered to user space only now: the PTE may have come meanwhile.
-        let missing = empty && self.userfaultfd_missing(&vmf);
-        if empty && !missing {
+        let missing = self.userfaultfd_missing(&vmf);
+        if !missing {
+            self.hit(Path::AnonPage);
             self.map_new_anon(cx, mm, table, vpn, pfn, mkwrite(&vma, page_prot(&vma)));
+            self.fault_mark(cx, &vmf, false, Some(pfn));
         }
         self.ptl_unlock(cx, mm);
-        if !empty || missing {
+        if missing {
             self.folio_put(pfn);
+            return Err(self.handle_userfault(&vmf).await);
         }
-        if missing { Err(self.handle_userfault(&vmf).await) } else { Ok(()) }
+        Ok(())
     }
 
     /// The table that the fault will set an entry in; a speculative one never makes it.
-    async fn fault_table(&self, cx: &Cx, vmf: &Vmf) -> Result<Table, Fault> {
+    async fn fault_table(&self, cx: &Cx, vmf: &Vmf) -> Result<(), Fault> {
         match vmf.lock {
-            FaultLock::None(seen) => seen.table().ok_or(Fault::Retry),
+            FaultLock::None(seen) => seen.table().map(|_| ()).ok_or(Fault::Retry),
             _ => self.pte_alloc(cx, vmf.mm, vmf.vpn).await,
         }
     }
@@ -287,11 +314,12 @@ impl World {
         }
     }
 
-    /// `__do_fault`: preallocates the table, then gets the page-cache folio, locked and referenced.
+    /// `__do_fault`: preallocates the table, then gets the page-cache folio, locked and held.
     async fn fault_folio(&self, cx: &Cx, vmf: &Vmf) -> Result<(Option<Table>, Pfn), Fault> {
         let mut prealloc = None;
         if self.pmd(vmf.mm, self.pmd_number(vmf.vpn)) == Pmd::None {
             if self.refused(cx, Site::Table) {
+                self.refused_mark(cx, Site::Table);
                 return Err(Fault::Oom);
             }
             prealloc = Some(self.table_alloc());
@@ -305,20 +333,24 @@ impl World {
         }
     }
 
-    /// The first half of `finish_fault`: installs the preallocated table, takes the PTL.
-    async fn finish_fault(&self, cx: &Cx, vmf: &Vmf, prealloc: Option<Table>) -> Table {
-        self.ptl_lock(cx, vmf.mm).await;
+    /// The first half of `finish_fault`: installs the preallocated table, takes the PTL. Nothing
+    /// if the page was mapped meanwhile.
+    async fn finish_fault(&self, cx: &Cx, vmf: &Vmf, prealloc: Option<Table>) -> Option<Table> {
         let pmd = self.pmd_number(vmf.vpn);
-        match (self.pmd(vmf.mm, pmd), prealloc) {
-            (Pmd::Table(table), spare) => {
-                spare.into_iter().for_each(|table| self.table_free(table));
-                table
-            }
-            (_, spare) => {
-                let table = spare.unwrap_or_else(|| self.table_alloc());
-                self.set_pmd(vmf.mm, pmd, Pmd::Table(table));
-                table
-            }
+        if let Some(table) = prealloc {
+            self.ptl_lock(cx, vmf.mm).await;
+            self.pmd_install(cx, vmf.mm, pmd, table);
+            self.ptl_unlock(cx, vmf.mm);
+        }
+        // Never speculative: it cannot fail.
+        self.pte_same_lock(cx, vmf, Pte::None).await.ok().flatten()
+    }
+
+    /// The end of a fault on a page-cache folio: its lock, and its reference if no entry got it.
+    fn fault_folio_done(&self, cx: &Cx, pfn: Pfn, mapped: bool) {
+        self.folio_unlock(cx, pfn);
+        if !mapped {
+            self.unhold(cx, pfn, 1, FollKind::Get);
         }
     }
 
@@ -326,11 +358,9 @@ impl World {
     async fn do_read_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
         self.hit(Path::FileRead);
         let (prealloc, pfn) = self.fault_folio(cx, &vmf).await?;
-        let table = self.finish_fault(cx, &vmf, prealloc).await;
-        self.counted(self.frames.map_add(pfn, 1));
-        self.set_pte(vmf.mm, table, vmf.vpn, Pte::Present { pfn, bits: page_prot(&vmf.vma) });
-        self.ptl_unlock(cx, vmf.mm);
-        self.folio_unlock(cx, pfn);
+        let bits = page_prot(&vmf.vma);
+        let mapped = self.map_file(cx, &vmf, prealloc, pfn, bits).await;
+        self.fault_folio_done(cx, pfn, mapped);
         Ok(())
     }
 
@@ -338,20 +368,35 @@ impl World {
     async fn do_shared_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
         self.hit(Path::FileShared);
         let (prealloc, pfn) = self.fault_folio(cx, &vmf).await?;
-        self.frames.set_dirty(pfn);
-        let table = self.finish_fault(cx, &vmf, prealloc).await;
+        self.set_page_dirty(cx, pfn);
         let bits = mkwrite(&vmf.vma, page_prot(&vmf.vma));
+        let mapped = self.map_file(cx, &vmf, prealloc, pfn, bits).await;
+        self.fault_folio_done(cx, pfn, mapped);
+        Ok(())
+    }
+
+    /// `finish_fault` of a page-cache folio: the fault's reference becomes the entry's.
+    async fn map_file(
+        &self,
+        cx: &Cx,
+        vmf: &Vmf,
+        prealloc: Option<Table>,
+        pfn: Pfn,
+        bits: Bits,
+    ) -> bool {
+        let Some(table) = self.finish_fault(cx, vmf, prealloc).await else { return false };
         self.counted(self.frames.map_add(pfn, 1));
         self.set_pte(vmf.mm, table, vmf.vpn, Pte::Present { pfn, bits });
+        self.fault_mark(cx, vmf, false, None);
+        self.unhold_mark(cx, pfn, 1, FollKind::Get);
         self.ptl_unlock(cx, vmf.mm);
-        self.folio_unlock(cx, pfn);
-        Ok(())
+        true
     }
 
     /// `do_cow_fault`: the new page is allocated before the cache page is read.
     async fn do_cow_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
         self.hit(Path::FileCow);
-        self.vmf_anon_prepare(&vmf).await?;
+        self.vmf_anon_prepare(cx, &vmf).await?;
         let new = self.folio_alloc(cx, Site::Page, 0, true).ok_or(Fault::Oom)?;
         let (prealloc, old) = match self.fault_folio(cx, &vmf).await {
             Ok(found) => found,
@@ -360,17 +405,30 @@ impl World {
                 return Err(fault);
             }
         };
-        self.frames.set_data(new, self.frames.data(old));
-        let table = self.finish_fault(cx, &vmf, prealloc).await;
-        let bits = mkwrite(&vmf.vma, page_prot(&vmf.vma));
-        self.map_new_anon(cx, vmf.mm, table, vmf.vpn, new, bits);
-        self.ptl_unlock(cx, vmf.mm);
-        self.folio_unlock(cx, old);
-        self.folio_put(old);
+        self.copy_page(cx, new, old).await;
+        match self.finish_fault(cx, &vmf, prealloc).await {
+            Some(table) => {
+                let bits = mkwrite(&vmf.vma, page_prot(&vmf.vma));
+                self.map_new_anon(cx, vmf.mm, table, vmf.vpn, new, bits);
+                self.fault_mark(cx, &vmf, true, Some(new));
+                self.ptl_unlock(cx, vmf.mm);
+            }
+            None => self.folio_put(new),
+        }
+        self.fault_folio_done(cx, old, false);
         Ok(())
     }
 
-    /// `do_wp_page`: write (or unshare) of a present read-only PTE.
+    /// `copy_mc_user_highpage`.
+    pub(crate) async fn copy_page(&self, cx: &Cx, to: Pfn, from: Pfn) {
+        self.machine.point().await;
+        let data = self.frames.data(from);
+        self.frames.set_data(to, data);
+        self.mark(cx, || (Mark::CopyFrom { page: self.page_ref(from) }, Seen::Data(data)));
+    }
+
+    /// `do_wp_page`: write (or unshare) of a present read-only PTE. Drops the PTL, which the caller
+    /// took.
     async fn do_wp_page(&self, cx: &Cx, vmf: Vmf, pfn: Pfn, bits: Bits) -> Result<(), Fault> {
         let unshare = vmf.access == Access::Unshare;
         if vmf.vma.flags.shared {
@@ -378,37 +436,43 @@ impl World {
         }
         if pfn == ZERO_PFN {
             self.hit(Path::WpZeroPage);
+            self.ptl_unlock(cx, vmf.mm);
             return self.wp_page_copy(cx, vmf, pfn, bits).await;
         }
         let head = self.frames.head(pfn);
-        self.pte_map_lock(cx, &vmf).await?;
-        if self.lookup_pte(vmf.mm, vmf.vpn) != (Pte::Present { pfn, bits }) {
-            self.ptl_unlock(cx, vmf.mm);
-            return Ok(());
-        }
+        let mut contended = false;
         if self.frames.anon(head)
-            && (self.frames.exclusive(pfn) || self.wp_can_reuse_anon_folio(cx, &vmf, head))
+            && (self.frames.exclusive(pfn)
+                || self.wp_can_reuse_anon_folio(cx, &vmf, head, &mut contended))
         {
             self.hit(if unshare { Path::UnshareReuse } else { Path::WpReuse });
             self.frames.set_exclusive(pfn, true);
             if !unshare {
                 self.set_pte_at(&vmf, Pte::Present { pfn, bits: mkwrite(&vmf.vma, bits) });
             }
+            self.fault_mark(cx, &vmf, false, None);
             self.ptl_unlock(cx, vmf.mm);
             return Ok(());
         }
-        self.folio_get(head);
-        self.ptl_unlock(cx, vmf.mm);
+        self.reusable_mark(cx, &vmf, contended);
         self.hit(match (unshare, self.frames.large(head)) {
             (true, _) => Path::UnshareCopy,
             (false, false) => Path::WpCopy,
             (false, true) => Path::WpCopyLarge,
         });
+        self.hold(cx, head, 1, FollKind::Get);
+        self.ptl_unlock(cx, vmf.mm);
         self.wp_page_copy(cx, vmf, pfn, bits).await
     }
 
-    /// `wp_can_reuse_anon_folio`.
-    fn wp_can_reuse_anon_folio(&self, cx: &Cx, vmf: &Vmf, head: Pfn) -> bool {
+    /// A write fault does not reuse the page that it finds.
+    pub(crate) fn reusable_mark(&self, cx: &Cx, vmf: &Vmf, contended: bool) {
+        let Vmf { mm, vpn, .. } = *vmf;
+        self.mark(cx, || (Mark::Reusable { mm, vpn, contended }, Seen::Flag(false)));
+    }
+
+    /// `wp_can_reuse_anon_folio`. `contended`: only the folio lock was in the way.
+    fn wp_can_reuse_anon_folio(&self, cx: &Cx, vmf: &Vmf, head: Pfn, contended: &mut bool) -> bool {
         if self.frames.large(head) {
             return false;
         }
@@ -421,7 +485,11 @@ impl World {
         if !self.frames.lru(head) {
             self.lru_add_drain(cx.cpu);
         }
-        if self.frames.refcount(head) > 1 || !self.folio_trylock(cx, head) {
+        if self.frames.refcount(head) > 1 {
+            return false;
+        }
+        if !self.folio_trylock(cx, head) {
+            *contended = true;
             return false;
         }
         self.folio_move_anon_rmap(vmf.mm, vmf.vpn, head, 0);
@@ -439,69 +507,71 @@ impl World {
     async fn wp_page_shared(&self, cx: &Cx, vmf: Vmf, pfn: Pfn, bits: Bits) -> Result<(), Fault> {
         self.hit(Path::WpShared);
         let head = self.frames.head(pfn);
-        self.folio_get(head);
-        self.folio_lock(cx, head).await;
-        self.frames.set_dirty(head);
-        self.ptl_lock(cx, vmf.mm).await;
-        self.set_pte_at(&vmf, Pte::Present { pfn, bits: mkwrite(&vmf.vma, bits) });
+        self.hold(cx, head, 1, FollKind::Get);
         self.ptl_unlock(cx, vmf.mm);
+        self.folio_lock(cx, head).await;
+        self.set_page_dirty(cx, head);
+        let orig = Pte::Present { pfn, bits };
+        if let Ok(Some(table)) = self.pte_same_lock(cx, &vmf, orig).await {
+            let bits = mkwrite(&vmf.vma, bits);
+            self.set_pte(vmf.mm, table, vmf.vpn, Pte::Present { pfn, bits });
+            self.fault_mark(cx, &vmf, false, None);
+            self.ptl_unlock(cx, vmf.mm);
+        }
         self.folio_unlock(cx, head);
-        self.folio_put(head);
+        self.unhold(cx, head, 1, FollKind::Get);
         Ok(())
+    }
+
+    /// `set_page_dirty` of a page-cache folio.
+    pub(crate) fn set_page_dirty(&self, cx: &Cx, head: Pfn) {
+        self.frames.set_dirty(head);
+        self.mark(cx, || (Mark::Dirty { folio: self.frames.name(head) }, Seen::Nothing));
     }
 
     /// `wp_page_copy`. For anything but the zero page the caller got a reference on the old folio.
     async fn wp_page_copy(&self, cx: &Cx, vmf: Vmf, old: Pfn, bits: Bits) -> Result<(), Fault> {
         let Vmf { mm, vma, vpn, .. } = vmf;
+        let held = (old != ZERO_PFN).then(|| self.frames.head(old));
+        let put_old = || held.into_iter().for_each(|head| self.unhold(cx, head, 1, FollKind::Get));
         let new = match self.wp_page_prepare(cx, &vmf).await {
             Ok(new) => new,
             Err(fault) => {
-                self.put_old(old);
+                put_old();
                 return Err(fault);
             }
         };
         if !self.has(Defect::CowForgetsCopy) {
-            self.frames.set_data(new, self.frames.data(old));
+            self.copy_page(cx, new, old).await;
         }
-        if let Err(retry) = self.pte_map_lock(cx, &vmf).await {
+        let orig = Pte::Present { pfn: old, bits };
+        let locked = self.pte_same_lock(cx, &vmf, orig).await;
+        let Ok(Some(table)) = locked else {
             self.folio_put(new);
-            self.put_old(old);
-            return Err(retry);
-        }
-        if self.lookup_pte(mm, vpn) != (Pte::Present { pfn: old, bits }) {
-            self.ptl_unlock(cx, mm);
-            self.folio_put(new);
-            self.put_old(old);
-            return Ok(());
-        }
+            put_old();
+            return locked.map(|_| ());
+        };
         let bits = match vmf.access {
             Access::Unshare => bits.wrprotect(),
             _ => mkwrite(&vma, bits),
         };
-        if let Pmd::Table(table) = self.pmd(mm, self.pmd_number(vpn)) {
-            // ptep_clear_flush, then the new mapping, then the old one's rmap (kernel order).
-            self.set_pte(mm, table, vpn, Pte::None);
-            self.map_new_anon(cx, mm, table, vpn, new, bits);
-        }
-        if old != ZERO_PFN {
+        // ptep_clear_flush, then the new mapping, then the old one's rmap (kernel order).
+        self.set_pte(mm, table, vpn, Pte::None);
+        self.map_new_anon(cx, mm, table, vpn, new, bits);
+        if let Some(head) = held {
             self.folio_remove_rmap_pte(old);
+            self.folio_put(head); // the mapping's; the fault's is left
         }
+        self.fault_mark(cx, &vmf, true, Some(new));
         self.ptl_unlock(cx, mm);
-        self.put_old(old); // the mapping's
-        self.put_old(old); // do_wp_page's
+        put_old();
         Ok(())
     }
 
     /// What `wp_page_copy` needs before it copies: the new page.
     async fn wp_page_prepare(&self, cx: &Cx, vmf: &Vmf) -> Result<Pfn, Fault> {
-        self.vmf_anon_prepare(vmf).await?;
+        self.vmf_anon_prepare(cx, vmf).await?;
         self.folio_alloc(cx, Site::Page, 0, true).ok_or(Fault::Oom)
-    }
-
-    fn put_old(&self, old: Pfn) {
-        if old != ZERO_PFN {
-            self.folio_put(self.frames.head(old));
-        }
     }
 
     /// `set_pte_at` at the faulting address.

@@ -308,7 +308,7 @@ impl World {
         // start_isolate_page_range, lru_cache_disable
         self.isolated.set(Some(place));
         self.lru_disabled.set(true);
-        self.lru_add_drain_all();
+        self.lru_add_drain_all().await;
         // do_migrate_range: everything that can be isolated.
         let target = Target { place: Place::Normal, inject: false };
         for head in self.folios_in(place) {

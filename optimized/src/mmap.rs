@@ -1,6 +1,6 @@
 //! mmap, munmap, zap, exit (kernel: `mm/mmap.c`, `mm/vma.c`, `mm/memory.c`).
 
-use program::{Backing, MmId, ObjectId, Prot, Span, Uffd, VmaFlags, digest};
+use program::{Backing, Mark, MmId, ObjectId, Prot, Seen, Span, Uffd, VmaFlags, digest};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -37,6 +37,7 @@ impl World {
         self.mmap_write_lock(cx, mm).await;
         let id = VmaId::default();
         self.vma_link(cx, mm, Vma { id, start, end, flags, pgoff, anon_vma: None }).await;
+        self.mark(cx, || (Mark::Vmas { mm, span }, Seen::Nothing));
         self.mmap_write_unlock(cx, mm);
     }
 
@@ -68,28 +69,27 @@ impl World {
             self.unmap_vma(cx, mm, &vma, vma.span()).await;
             self.vma_unlink(mm, vma.id);
         }
-        self.free_pgtables(mm, span);
+        self.mark(cx, || (Mark::Vmas { mm, span }, Seen::Nothing));
+        self.free_pgtables(cx, mm, span).await;
     }
 
     /// `free_pgtables`: tables of PMDs that the range touches and that no VMA needs any more.
-    fn free_pgtables(&self, mm: MmId, span: Span) {
+    async fn free_pgtables(&self, cx: &Cx, mm: MmId, span: Span) {
         for pmd in self.pmd_number(span.start)..=self.pmd_number(span.end - 1) {
             let Pmd::Table(table) = self.pmd(mm, pmd) else { continue };
             let (start, end) = (self.pmd_start(pmd), self.pmd_start(pmd + 1));
             if self.find_vma(mm, start).is_none_or(|vma| vma.start >= end) {
-                self.set_pmd(mm, pmd, Pmd::None);
-                self.table_free(table);
+                self.free_pte_range(cx, mm, pmd, table).await;
             }
         }
     }
 
     /// `free_pgtables` of an address space that ends.
-    fn free_all_pgtables(&self, mm: MmId) {
+    async fn free_all_pgtables(&self, cx: &Cx, mm: MmId) {
         let pmds = self.mm(mm).pmds.borrow().len() as u32;
         for pmd in 0..pmds {
             if let Pmd::Table(table) = self.pmd(mm, pmd) {
-                self.set_pmd(mm, pmd, Pmd::None);
-                self.table_free(table);
+                self.free_pte_range(cx, mm, pmd, table).await;
             }
         }
     }
@@ -99,6 +99,23 @@ impl World {
         self.vm_write_begin(vma.id).await;
         self.unmap_page_range(cx, mm, piece).await;
         self.vm_write_end(vma.id).await;
+    }
+
+    /// `free_pte_range`: the table goes once no lockless walker can be in it
+    /// (`tlb_remove_table_sync_one`).
+    async fn free_pte_range(&self, cx: &Cx, mm: MmId, pmd: u32, table: Table) {
+        self.machine.point().await;
+        self.set_pmd(mm, pmd, Pmd::None);
+        self.mark(cx, || (Mark::FreeTable { mm, pmd }, Seen::Flag(true)));
+        self.sync_lockless_walkers().await;
+        self.table_free(table);
+    }
+
+    /// Waits until every CPU had its interrupts on: walkers as GUP-fast have them off.
+    pub(crate) async fn sync_lockless_walkers(&self) {
+        if self.tracing.get() {
+            self.machine.smp_call((1 << self.shape.cpus) - 1, |_| {}).await;
+        }
     }
 
     /// `unmap_page_range` with its mmu_gather: zaps every entry of the range.
@@ -129,9 +146,11 @@ impl World {
         self.hit(Path::ZapHuge);
         self.ptl_lock(cx, mm).await;
         if let Pmd::Huge { pfn, deposit, .. } = self.pmd(mm, pmd) {
+            let page = self.page_ref(pfn);
             self.set_pmd(mm, pmd, Pmd::None);
             self.table_free(deposit);
             self.folio_remove_rmap_pmd(pfn);
+            self.mark(cx, || (Mark::ZapHuge { mm, pmd }, Seen::Page(page)));
             self.folio_put(pfn);
         }
         self.ptl_unlock(cx, mm);
@@ -140,12 +159,16 @@ impl World {
     async fn zap_pte_range(&self, cx: &Cx, mm: MmId, table: Table, span: Span) {
         self.ptl_lock(cx, mm).await;
         for vpn in span.start..span.end {
+            // ptep_get_and_clear_full
+            self.machine.point().await;
             match self.pte(table, vpn) {
                 Pte::None => {}
                 Pte::Migration { .. } => self.set_pte(mm, table, vpn, Pte::None),
                 Pte::Present { pfn, bits } => {
                     self.hit(Path::ZapPte);
+                    let page = self.page_ref(pfn);
                     self.set_pte(mm, table, vpn, Pte::None);
+                    self.mark(cx, || (Mark::Zap { mm, vpn }, Seen::Page(page)));
                     if pfn == ZERO_PFN {
                         continue;
                     }
@@ -175,9 +198,10 @@ impl World {
             self.put_vma(vma.id);
         }
         self.mm(mm).vmas.replace(vmas);
-        self.free_all_pgtables(mm);
+        self.free_all_pgtables(cx, mm).await;
         self.mmap_write_unlock(cx, mm);
         self.mm_dead(mm);
+        self.mark(cx, || (Mark::MmGone { mm }, Seen::Flag(true)));
         self.evict_dead_shmem(cx).await;
     }
 }

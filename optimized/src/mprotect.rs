@@ -1,6 +1,6 @@
 //! mprotect (kernel: `mm/mprotect.c`, `change_huge_pmd`).
 
-use program::{Errno, MmId, Prot, Span, VmaFlags};
+use program::{Errno, Mark, MmId, Prot, Seen, Span, VmaFlags};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -22,7 +22,10 @@ impl World {
         self.mmap_write_lock(cx, mm).await;
         let mut vpn = span.start;
         while vpn < span.end {
-            let Some(vma) = self.vma_lookup(mm, vpn) else { break };
+            let Some(vma) = self.vma_lookup(mm, vpn) else {
+                self.mark(cx, || (Mark::Hole { mm, vpn }, Seen::Flag(true)));
+                break;
+            };
             let piece = Span { start: vpn, end: vma.end.min(span.end) };
             self.mprotect_fixup(cx, mm, &vma, piece, prot).await;
             vpn = piece.end;
@@ -65,6 +68,7 @@ impl World {
     async fn change_pte_range(&self, cx: &Cx, mm: MmId, vma: &Vma, table: Table, span: Span) {
         self.ptl_lock(cx, mm).await;
         for vpn in span.start..span.end {
+            self.machine.point().await;
             let Pte::Present { pfn, bits } = self.pte(table, vpn) else { continue };
             let mut new = Bits { dirty: bits.dirty, ..page_prot(vma) };
             if !new.write && self.can_change_pte_writable(vma, pfn, bits) {
@@ -75,6 +79,7 @@ impl World {
                 self.frames.set_exclusive(pfn, false);
             }
             self.set_pte(mm, table, vpn, Pte::Present { pfn, bits: new });
+            self.mark(cx, || (Mark::Protect { mm, vpn }, self.seen_entry(mm, vpn)));
         }
         self.ptl_unlock(cx, mm);
     }
@@ -102,6 +107,8 @@ impl World {
                 new.write = true;
             }
             self.set_pmd(mm, number, Pmd::Huge { pfn, bits: new, deposit });
+            let vpn = self.pmd_start(number);
+            self.mark(cx, || (Mark::Protect { mm, vpn }, self.seen_entry(mm, vpn)));
         }
         self.ptl_unlock(cx, mm);
     }

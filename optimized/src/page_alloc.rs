@@ -66,7 +66,14 @@ impl World {
     pub(crate) fn folio_alloc(&self, cx: &Cx, site: Site, order: u8, anon: bool) -> Option<Pfn> {
         // current_gfp_context
         let place = if cx.memalloc_pin.get() { Place::Normal } else { cx.place };
-        if self.refused(cx, site) { None } else { self.folio_alloc_at(place, order, anon) }
+        let folio = match self.refused(cx, site) {
+            true => None,
+            false => self.folio_alloc_at(place, order, anon),
+        };
+        if folio.is_none() {
+            self.refused_mark(cx, site);
+        }
+        folio
     }
 
     /// As [`World::folio_alloc`], without injection.
@@ -90,6 +97,7 @@ impl World {
     pub(crate) fn publish(&self, cx: &Cx, pfn: Pfn, birth: Birth) {
         let name = self.name_of(cx, birth);
         self.frames.publish(pfn, name);
+        self.note_strays(pfn);
     }
 
     /// The name of the next folio with this birth in this step.

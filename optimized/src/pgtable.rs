@@ -18,6 +18,9 @@ pub(crate) struct Bits {
 }
 
 impl Bits {
+    /// Of an entry that was not read yet.
+    pub const NONE: Bits = Bits { read: false, write: false, dirty: false };
+
     pub fn wrprotect(self) -> Bits {
         Bits { write: false, ..self }
     }

@@ -87,13 +87,13 @@ impl World {
         }
         let Some(vma) = self.vma_fields(mm, id) else { return self.bail(Path::SpfVmaChanged) };
         self.spf_supported(&vma, vpn)?;
-        if !access.allowed(&vma) {
+        if !vma.allows(access) {
             // Only what did not change meanwhile may kill.
             if self.vma_has_changed(id, sequence).await {
                 return self.bail(Path::SpfVmaChanged);
             }
             self.hit(Path::SpfAccess);
-            return Err(Fault::Sigsegv);
+            return self.forbid(cx, mm, vpn, access);
         }
         let (pmd, pte) = self.spf_walk(mm, vpn).await?;
         // From here on bounds and flags are known to be of one version.

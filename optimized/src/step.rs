@@ -4,8 +4,8 @@ use std::pin::pin;
 
 use machine::Task;
 use program::{
-    Call, Entry, Errno, Foll, Form, HandleId, LockId, MmId, Model, Op, Outcome, Place, Report, Ret,
-    Shape, Snapshot, Span, Step, written,
+    Call, Entry, Errno, Foll, Form, HandleId, LockId, Mark, MmId, Model, Op, Outcome, Place,
+    Report, Ret, Seen, Shape, Snapshot, Span, Step, written,
 };
 
 use crate::defects::Defect;
@@ -36,7 +36,7 @@ impl Model for World {
         let step = Step { cpu: 0, op: Op::Nop, place: Place::Normal, fail: None };
         let cx = self.context(0, &step);
         self.alone(pin!(async {
-            self.lru_add_drain_all();
+            self.lru_add_drain_all().await;
             self.truncate_inode_pages(&cx, |_| true).await;
         }));
     }
@@ -53,7 +53,7 @@ impl World {
         match call.step.op {
             Op::Mmap { mm, area, backing, prot, .. } => {
                 if self.has(Defect::Canary) {
-                    self.mm_set_has_pinned(mm);
+                    self.mm_set_has_pinned(cx, mm);
                 }
                 self.do_mmap(cx, mm, layout.area(area), backing, prot, area.0).await;
                 Ret::Ok(0)
@@ -87,7 +87,7 @@ impl World {
                 Ret::Ok(0)
             }
             Op::LruAddDrainAll => {
-                self.lru_add_drain_all();
+                self.lru_add_drain_all().await;
                 Ret::Ok(0)
             }
             Op::SplitFolio { mm, range } => {
@@ -123,7 +123,7 @@ impl World {
                 let taken = self.take_handles(handle, also, form, hole);
                 self.op_unpin(cx, taken, Foll::Pin, form, dirty).await
             }
-            Op::Peek { handle } => self.op_peek(handle, data).await,
+            Op::Peek { handle } => self.op_peek(cx, handle, data).await,
             Op::LockPage { mm, range, lock, task } => {
                 self.op_lock_page(mm, layout.span(range).start, lock, Task(task.0)).await
             }
@@ -135,7 +135,11 @@ impl World {
     async fn op_read(&self, cx: &Cx, mm: MmId, span: Span, data: &mut Vec<u64>) -> Ret {
         for vpn in span.start..span.end {
             match self.user_access(cx, mm, vpn, false).await {
-                Ok(pfn) => data.push(self.frames.data(pfn)),
+                Ok(pfn) => {
+                    let value = self.frames.data(pfn);
+                    self.mark(cx, || (Mark::Load { mm, vpn }, Seen::Data(value)));
+                    data.push(value);
+                }
                 Err(fault) => return Ret::Err(fault.signal()),
             }
         }
@@ -145,7 +149,13 @@ impl World {
     async fn op_write(&self, cx: &Cx, mm: MmId, span: Span) -> Ret {
         for vpn in span.start..span.end {
             match self.user_access(cx, mm, vpn, true).await {
-                Ok(pfn) => self.frames.set_data(pfn, written(cx.number, vpn - span.start)),
+                Ok(pfn) => {
+                    let index = vpn - span.start;
+                    self.frames.set_data(pfn, written(cx.number, index));
+                    self.mark(cx, || {
+                        (Mark::Store { mm, vpn, index }, Seen::Page(self.page_ref(pfn)))
+                    });
+                }
                 Err(fault) => return Ret::Err(fault.signal()),
             }
         }
@@ -169,7 +179,7 @@ impl World {
             Form::Range => &mut held.ranges,
         };
         if flags.foll == Some(Foll::Pin) {
-            self.mm_set_has_pinned(mm);
+            self.mm_set_has_pinned(cx, mm);
         }
         let tails = self.has(Defect::TailSkip) && flags.longterm;
         let tails = tails || self.variant() == Variant::VfioTailSkip;
@@ -198,11 +208,14 @@ impl World {
         }
     }
 
-    async fn op_peek(&self, handle: HandleId, data: &mut Vec<u64>) -> Ret {
+    async fn op_peek(&self, cx: &Cx, handle: HandleId, data: &mut Vec<u64>) -> Ret {
         let mut count = 0;
         while let Some(pfn) = self.handle_page(handle, count) {
             self.machine.point().await;
-            data.push(self.frames.data(pfn));
+            let value = self.frames.data(pfn);
+            let index = count as u32;
+            self.mark(cx, || (Mark::Peek { index }, Seen::Data(value)));
+            data.push(value);
             count += 1;
         }
         if count == 0 { Ret::Void } else { Ret::Ok(count as u32) }

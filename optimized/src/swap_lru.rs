@@ -1,6 +1,6 @@
 //! Per-CPU lru_add batches (kernel: `mm/swap.c`).
 
-use program::digest;
+use program::{Mark, Marked, Seen, digest};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -28,6 +28,10 @@ impl World {
     pub(crate) fn lru_add_drain(&self, cpu: u8) {
         if !self.batches[usize::from(cpu)].borrow().is_empty() {
             self.folio_batch_move_lru(cpu);
+            if self.tracing.get() {
+                let mark = Mark::Drain { cpu };
+                self.record(Marked { number: None, cpu, mark, seen: Seen::Nothing });
+            }
         }
     }
 
@@ -46,9 +50,24 @@ impl World {
         }
     }
 
-    /// `lru_add_drain_all`.
-    pub(crate) fn lru_add_drain_all(&self) {
-        (0..self.shape.cpus).for_each(|cpu| self.lru_add_drain(cpu));
+    /// `lru_add_drain_all`: a work item on every CPU whose batch holds something, and a wait for
+    /// each of them. Alone on the machine they are done at once.
+    pub(crate) async fn lru_add_drain_all(&self) {
+        if !self.tracing.get() {
+            return (0..self.shape.cpus).for_each(|cpu| self.lru_add_drain(cpu));
+        }
+        let mut queued = 0u8;
+        for cpu in 0..self.shape.cpus {
+            self.machine.point().await;
+            // cpu_needs_drain
+            if !self.batches[usize::from(cpu)].borrow().is_empty() {
+                self.machine.queue_work_on(cpu, u32::from(cpu));
+                queued |= 1 << cpu;
+            }
+        }
+        for cpu in (0..self.shape.cpus).filter(|cpu| queued >> cpu & 1 == 1) {
+            self.machine.flush_work(u32::from(cpu)).await;
+        }
     }
 
     /// `folio_isolate_lru`: takes the folio off the LRU, with a reference.

@@ -1,6 +1,6 @@
 //! Giving references back, a folio at a time (kernel: `mm/gup.c`).
 
-use program::{Foll as FollKind, Form, Ret};
+use program::{Foll as FollKind, Form, Mark, Ret, Seen};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -54,7 +54,7 @@ impl World {
             self.hit(Path::UnpinRanges);
             let step = self.batch_of(nr);
             for at in (0..nr).step_by(step as usize) {
-                self.unpin_folio(cx, nth_page(page, at), step, foll, dirty).await;
+                self.unpin_folio(cx, nth_page(page, at), step, step, foll, dirty).await;
             }
         }
         match form {
@@ -104,7 +104,7 @@ impl World {
             if nr > 1 {
                 self.hit(Path::UnpinBatch);
             }
-            self.unpin_folio(cx, first, refs, foll, dirty).await;
+            self.unpin_folio(cx, first, nr as u32, refs, foll, dirty).await;
             at += nr;
         }
     }
@@ -123,7 +123,7 @@ impl World {
             let page = nth_page(first, at);
             let step = self.gup_folio_range_next(page, nr - at);
             self.hit(Path::UnpinRange);
-            self.unpin_folio(cx, page, step, FollKind::Pin, dirty).await;
+            self.unpin_folio(cx, page, step, step, FollKind::Pin, dirty).await;
             at += step;
         }
     }
@@ -143,16 +143,27 @@ impl World {
         self.batch_of(left.min(self.frames.nr_pages(head) - (page.0 - head.0)))
     }
 
-    async fn unpin_folio(&self, cx: &Cx, page: Pfn, refs: u32, foll: FollKind, dirty: bool) {
+    /// Drops `refs` references for `pages` entries, which are of one folio.
+    async fn unpin_folio(
+        &self,
+        cx: &Cx,
+        page: Pfn,
+        pages: u32,
+        refs: u32,
+        foll: FollKind,
+        dirty: bool,
+    ) {
         if dirty && page != ZERO_PFN {
             let head = self.frames.head(page);
             if !self.frames.dirty(head) {
                 self.folio_lock(cx, head).await;
-                self.frames.set_dirty(head);
+                self.set_page_dirty(cx, head);
                 self.folio_unlock(cx, head);
             }
         }
         let foll = if self.has(Defect::PutForPin) { FollKind::Get } else { foll };
+        self.machine.point().await;
+        self.mark(cx, || (Mark::Release { page: self.page_ref(page), pages }, Seen::Flag(true)));
         self.gup_put_folio(page, refs, foll);
     }
 }

@@ -90,7 +90,7 @@ impl World {
 
     /// `mfill_atomic`, and the wake-up after it: how many pages, or the error of the first.
     async fn mfill_atomic(&self, cx: &Cx, mm: MmId, span: Span, fill: Fill) -> Result<u32, Errno> {
-        let vma = self.uffd_mfill_lock(mm, span).await?;
+        let vma = self.uffd_mfill_lock(cx, mm, span).await?;
         let mut result = Ok(0);
         for vpn in span.start..span.end {
             let page = self.mfill_atomic_pte(cx, mm, &vma, vpn, vpn - span.start, fill).await;
@@ -111,7 +111,7 @@ impl World {
     }
 
     /// `uffd_mfill_lock`: the one VMA of the range, with mmap_lock or its own lock held for reading.
-    async fn uffd_mfill_lock(&self, mm: MmId, span: Span) -> Result<Vma, Errno> {
+    async fn uffd_mfill_lock(&self, cx: &Cx, mm: MmId, span: Span) -> Result<Vma, Errno> {
         let mmap_lock = &self.mm(mm).mmap_lock;
         let per_vma = self.shape.faults == Faults::VmaLock;
         if per_vma && let Some(vma) = self.lock_vma_under_rcu(mm, span.start).await {
@@ -124,7 +124,7 @@ impl World {
         let found = self.vma_lookup(mm, span.start);
         if let Some(vma) = found.filter(|_| per_vma) {
             // Not vma_start_read(), which may fail without a writer.
-            self.anon_vma_prepare(mm, span.start);
+            self.anon_vma_prepare(cx, mm, span.start);
             self.vma_shared(vma.id).lock.read(&self.machine, "vma_lock").await;
             mmap_lock.read_unlock(&self.machine, "mmap_lock");
             return self.validate_dst_vma(mm, span, vma);
@@ -133,7 +133,7 @@ impl World {
             mmap_lock.read_unlock(&self.machine, "mmap_lock");
             return Err(Errno::ENOENT);
         };
-        self.anon_vma_prepare(mm, span.start);
+        self.anon_vma_prepare(cx, mm, span.start);
         self.validate_dst_vma(mm, span, vma)
     }
 
@@ -165,11 +165,11 @@ impl World {
         index: u32,
         fill: Fill,
     ) -> Result<(), Errno> {
+        self.pte_alloc(cx, mm, vpn).await.map_err(Fault::errno)?;
         let table = match self.pmd(mm, self.pmd_number(vpn)) {
-            Pmd::None => self.pte_alloc(cx, mm, vpn).await.map_err(Fault::errno)?,
             Pmd::Table(table) => table,
             // Never over a huge page.
-            Pmd::Huge { .. } | Pmd::Migration { .. } => return Err(Errno::EEXIST),
+            _ => return Err(Errno::EEXIST),
         };
         match fill {
             Fill::Copy => self.mfill_atomic_pte_copy(cx, mm, vma, vpn, table, index).await,

@@ -1,6 +1,6 @@
 //! VMAs: cutting, merging, anon_vma (kernel: `mm/vma.c`, `mm/rmap.c`).
 
-use program::{MmId, Prot, Span, Uffd, VmaFlags, digest};
+use program::{Access, Mark, MmId, Prot, Seen, Span, Uffd, VmaFlags, digest};
 
 use crate::vma_table::VmaId;
 use crate::world::{Cx, World};
@@ -49,6 +49,11 @@ impl Vma {
     /// `userfaultfd_missing`: VM_UFFD_MISSING.
     pub fn userfaultfd_missing(&self) -> bool {
         self.flags.uffd != Uffd::None
+    }
+
+    /// Whether it allows the access (`access_error`).
+    pub fn allows(&self, access: Access) -> bool {
+        if access == Access::Write { self.writable() } else { self.readable() }
     }
 
     /// `linear_page_index`.
@@ -148,6 +153,7 @@ impl World {
         self.vma_start_write(cx, mm, id).await;
         self.vm_write_begin(id).await;
         self.vma_set_flags(mm, id, flags);
+        self.mark(cx, || (Mark::Vmas { mm, span }, Seen::Nothing));
         // With the previous one first, as vma_merge_existing_range prefers when it cannot do both.
         id = self.vma_merge(cx, mm, span.start, id).await;
         self.vma_merge(cx, mm, span.end, id).await
@@ -194,7 +200,7 @@ impl World {
 
     /// `__anon_vma_prepare`: the VMA at `vpn` gets an anon_vma, that of a
     /// neighbour if it could have been merged with it but for its protection.
-    pub(crate) fn anon_vma_prepare(&self, mm: MmId, vpn: u32) {
+    pub(crate) fn anon_vma_prepare(&self, cx: &Cx, mm: MmId, vpn: u32) {
         let mut vmas = self.mm(mm).vmas.borrow_mut();
         let Some(at) = vmas.iter().position(|vma| vma.start <= vpn && vpn < vma.end) else {
             return;
@@ -213,6 +219,7 @@ impl World {
         let prev = at.checked_sub(1).map(|at| &vmas[at]).filter(|prev| alike(prev, &vma));
         let found = next.and_then(|v| v.anon_vma).or(prev.and_then(|v| v.anon_vma));
         vmas[at].anon_vma = Some(found.unwrap_or_else(|| self.anon_vma_alloc(None)));
+        self.mark(cx, || (Mark::AnonVma { mm, vpn }, Seen::Nothing));
     }
 
     /// A new anon_vma; `parent` is the one it was forked from (`anon_vma->parent`).

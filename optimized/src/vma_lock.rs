@@ -23,9 +23,10 @@ impl World {
         access: Access,
     ) -> Result<(), Fault> {
         let vma = self.lock_vma_under_rcu(mm, vpn).await.ok_or(Fault::Retry)?;
-        if !access.allowed(&vma) {
+        if !vma.allows(access) {
+            let forbidden = self.forbid(cx, mm, vpn, access);
             self.vma_end_read(vma.id);
-            return Err(Fault::Sigsegv);
+            return forbidden;
         }
         let lock = FaultLock::Vma;
         let result = self.handle_mm_fault(cx, Vmf { mm, vma, vpn, access, lock }).await;

@@ -5,7 +5,10 @@ use std::fmt;
 use std::pin::Pin;
 
 use machine::{Machine, RwSem, SeqCount, Spin, SpinLock, Taking, Task, Write, run_alone};
-use program::{Birth, Fail, LockId, MmId, Model, ObjectId, Place, Shape, Step, TaskId, digest};
+use program::{
+    Birth, Fail, LockId, Mark, Marked, MmId, Model, Name, ObjectId, Place, Seen, Shape, Step,
+    TaskId, digest,
+};
 
 use crate::cost::{Costs, Item};
 use crate::coverage::Path;
@@ -132,6 +135,11 @@ pub struct World {
     defects: Defects,
     variant: Variant,
     pub(crate) costs: Costs,
+    /// The marks of the phase that runs, if one does.
+    pub(crate) tracing: Cell<bool>,
+    pub(crate) trace: RefCell<Vec<Marked>>,
+    /// A folio just published, and the references and pins that were on it already.
+    pub(crate) strays: Cell<Option<(Name, u32, u32)>>,
     conduct: Cell<Option<Conduct>>,
     hits: [Cell<u64>; Path::ALL.len()],
     path: Cell<Option<Path>>,
@@ -168,6 +176,9 @@ impl World {
             defects: Defects::NONE,
             variant: Variant::default(),
             costs: Costs::default(),
+            tracing: Cell::new(false),
+            trace: RefCell::default(),
+            strays: Cell::new(None),
             conduct: Cell::new(None),
             hits: [const { Cell::new(0) }; Path::ALL.len()],
             path: Cell::new(None),
@@ -263,10 +274,11 @@ impl World {
     }
 
     /// `mm_set_has_pinned_flag`.
-    pub(crate) fn mm_set_has_pinned(&self, mm: MmId) {
+    pub(crate) fn mm_set_has_pinned(&self, cx: &Cx, mm: MmId) {
         if !self.mm(mm).has_pinned.replace(true) {
             self.frames.add(digest::has_pinned(mm));
         }
+        self.mark(cx, || (Mark::HasPinned { mm }, Seen::Nothing));
     }
 
     #[inline]
@@ -311,12 +323,17 @@ impl World {
         }
     }
 
-    /// Runs an operation alone on the machine, with the accounting of its conduct.
-    pub(crate) fn alone<T: Default>(&self, operation: Pin<&mut impl Future<Output = T>>) -> T {
-        self.machine.begin();
+    /// A step, or a phase of them, begins.
+    pub(crate) fn begin(&self) {
         self.conduct.set(None);
         self.path.set(None);
         self.births.borrow_mut().clear();
+    }
+
+    /// Runs an operation alone on the machine, with the accounting of its conduct.
+    pub(crate) fn alone<T: Default>(&self, operation: Pin<&mut impl Future<Output = T>>) -> T {
+        self.machine.begin();
+        self.begin();
         match run_alone(operation) {
             Some(value) => {
                 self.machine.end();

@@ -3,6 +3,7 @@
 
 use crate::codec::{HEADER_BYTES, MAGIC, RECORD_BYTES, VERSION};
 use crate::digest::mix;
+use crate::kind::Kind;
 use crate::rng::SplitMix64;
 
 /// A family of random programs.
@@ -43,7 +44,45 @@ impl Campaign {
             1 => rng.next_u64() | rng.next_u64(),
             _ => rng.next_u64(),
         };
+        let mask = if concurrent { mask & PHASE_KINDS } else { mask };
         bytes[8..HEADER_BYTES].copy_from_slice(&mask.to_le_bytes());
+        if concurrent {
+            phases(&mut rng, bytes);
+        }
+    }
+}
+
+/// Kinds of operation that run in phases so far.
+const PHASE_KINDS: u64 = {
+    let without = [
+        Kind::Mremap,
+        Kind::PinLongterm,
+        Kind::PinLongtermFast,
+        Kind::Walk,
+        Kind::Collapse,
+        Kind::SplitFolio,
+        Kind::Migrate,
+        Kind::Offline,
+        Kind::LockPage,
+        Kind::UnlockPage,
+    ];
+    let (mut mask, mut at) = (u64::MAX, 0);
+    while at < without.len() {
+        mask &= !(1 << without[at] as u64);
+        at += 1;
+    }
+    mask
+};
+
+/// A third to a half of the records become phases of one step, the others a few larger phases.
+fn phases(rng: &mut SplitMix64, bytes: &mut [u8]) {
+    let count = (bytes.len() - HEADER_BYTES) / RECORD_BYTES;
+    let random = rng.next_u64();
+    let setup = count / 3 + (random % (count as u64 / 6 + 1)) as usize;
+    for (at, record) in bytes[HEADER_BYTES..].chunks_exact_mut(RECORD_BYTES).enumerate() {
+        // The bit says: in the phase of the step before.
+        let begins = at <= setup || random >> 8 >> (at % 28 * 2) & 3 == 0;
+        record[1] = record[1] & 0x7F | if begins { 0 } else { 0x80 };
     }
 }
 

@@ -12,6 +12,7 @@ pub mod expect;
 pub mod family;
 pub mod generate;
 pub mod kind;
+pub mod mark;
 pub mod model;
 pub mod mutate;
 pub mod object;
@@ -32,7 +33,8 @@ pub use expect::{Expect, Field, Target};
 pub use family::Family;
 pub use generate::{Campaign, generate};
 pub use kind::Kind;
-pub use model::{Call, Model};
+pub use mark::{Access, Mark, Marked, Seen};
+pub use model::{Call, Model, Replay};
 pub use mutate::Mutator;
 pub use object::Object;
 pub use op::{

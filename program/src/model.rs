@@ -1,5 +1,6 @@
 //! What lockstep asks of each side.
 
+use crate::mark::{Mark, Seen};
 use crate::op::Step;
 use crate::outcome::Outcome;
 use crate::program::Layout;
@@ -34,4 +35,22 @@ pub trait Model {
     /// The end of the machine, once no mm, handle or lock is left: drains every batch and evicts
     /// every file from the page cache. What then remains was leaked.
     fn teardown(&mut self);
+}
+
+/// A model that can carry operations out one mark at a time, those of several CPUs mixed. One that
+/// never sees a concurrent phase needs none of this.
+pub trait Replay: Model {
+    /// A phase begins.
+    fn begin_phase(&mut self) {}
+
+    /// Carries out one mark of a step ([`Mark::Begin`] comes first, [`Mark::Return`] last), or of
+    /// work that belongs to none, and says what it saw.
+    fn mark(&mut self, _call: Option<Call<'_>>, _mark: Mark) -> Seen {
+        Seen::Impossible
+    }
+
+    /// A phase ends: whether nothing is held that no operation gave back.
+    fn end_phase(&mut self) -> bool {
+        true
+    }
 }

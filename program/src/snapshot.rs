@@ -10,7 +10,7 @@ use crate::op::{HandleId, LockId, MmId, Prot, TaskId};
 use crate::shape::Place;
 
 /// A page as seen through an entry or a handle.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub enum PageRef {
     /// The shared zero page.
     Zero,
@@ -48,7 +48,7 @@ pub struct FolioView {
 }
 
 /// A present PTE or huge PMD.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct EntryView {
     /// What it maps (a huge PMD: page 0 of the folio).
     pub page: PageRef,

@@ -44,7 +44,7 @@ impl State {
         self.evict_dead_shmem()
     }
 
-    fn free_table(&mut self, mm: MmId, pmd: u32) {
+    pub fn free_table(&mut self, mm: MmId, pmd: u32) {
         if self.pmd(mm, pmd) == Pmd::Table {
             self.set_pmd(mm, pmd, Pmd::None);
         }
@@ -78,7 +78,7 @@ impl State {
         }
     }
 
-    fn removed_mapping(&mut self, page: Page) {
+    pub fn removed_mapping(&mut self, page: Page) {
         if let Page::Of(folio, _) = page {
             self.ledger.removed_mapping(folio);
         }
@@ -106,19 +106,21 @@ impl State {
         for (pmd, first, last) in pmds(start, end, self.ptes) {
             match self.pmd(mm, pmd) {
                 Pmd::None => {}
-                Pmd::Huge(entry) => {
-                    let entry = self.protected(Mapped { entry, huge: true }, vma);
-                    self.set_pmd(mm, pmd, Pmd::Huge(entry));
-                }
-                Pmd::Table => {
-                    for vpn in first..last {
-                        if let Some(entry) = self.entry(mm, vpn) {
-                            let entry = self.protected(Mapped { entry, huge: false }, vma);
-                            self.set_entry(mm, vpn, Some(entry));
-                        }
-                    }
-                }
+                Pmd::Huge(_) => self.protect(mm, first, vma),
+                Pmd::Table => (first..last).for_each(|vpn| self.protect(mm, vpn, vma)),
             }
+        }
+    }
+
+    /// The entry, if there is one, gets the protection of its VMA.
+    pub fn protect(&mut self, mm: MmId, vpn: u32, vma: &Vma) {
+        let pmd = vpn / self.ptes;
+        if let Pmd::Huge(entry) = self.pmd(mm, pmd) {
+            let entry = self.protected(Mapped { entry, huge: true }, vma);
+            self.set_pmd(mm, pmd, Pmd::Huge(entry));
+        } else if let Some(entry) = self.entry(mm, vpn) {
+            let entry = self.protected(Mapped { entry, huge: false }, vma);
+            self.set_entry(mm, vpn, Some(entry));
         }
     }
 
@@ -151,6 +153,11 @@ impl State {
         for pmd in 0..self.mm(mm).pmds.len() as u32 {
             self.free_table(mm, pmd);
         }
+        self.end_mm(mm);
+    }
+
+    /// The address space, which is empty, is gone.
+    pub fn end_mm(&mut self, mm: MmId) {
         if self.mm(mm).has_pinned {
             self.ledger.sub(digest::has_pinned(mm));
         }

@@ -24,6 +24,9 @@ impl State {
         if vma.flags.shared {
             return self.wp_page_shared(mm, vpn, vma, entry, folio);
         }
+        if self.now.copied {
+            return self.wp_page_copy(mm, vpn, entry, access);
+        }
         match self.anon_exclusive(Mapped { entry, huge: false }) {
             Some(true) => {}
             Some(false) if self.can_reuse_anon(folio) => {
@@ -38,7 +41,7 @@ impl State {
     }
 
     /// `wp_can_reuse_anon_folio` (B4, K9; 6.12 never reuses a large folio here).
-    fn can_reuse_anon(&mut self, id: FolioId) -> bool {
+    pub fn can_reuse_anon(&mut self, id: FolioId) -> bool {
         let folio = self.ledger.folio(id);
         if folio.order > 0 || folio.refcount() > 3 {
             return false;
@@ -53,7 +56,7 @@ impl State {
     fn wp_page_copy(&mut self, mm: MmId, vpn: u32, entry: Entry, access: Access) -> Done {
         self.anon_vma_prepare(mm, vpn);
         let copy = self.alloc(Site::Page, 0, Birth::Anon(mm, vpn), true)?;
-        let data = self.ledger.data(entry.page);
+        let data = self.copied_data(entry.page);
         self.map_new_anon(mm, vpn, copy, data, true, access == Access::Write);
         Ok(())
     }

@@ -7,14 +7,7 @@ use crate::mm::{Entry, Page, Pmd};
 use crate::state::{Done, State, fail};
 use crate::vma::Vma;
 
-/// What a fault is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Access {
-    Read,
-    Write,
-    /// FAULT_FLAG_UNSHARE: a read-only pin of a shared anonymous page.
-    Unshare,
-}
+pub(crate) use program::Access;
 
 impl State {
     /// CPU reads.
@@ -146,7 +139,7 @@ impl State {
         match source {
             Ok(source) => {
                 self.install_table(mm, vpn);
-                let data = self.ledger.data(Page::Of(source, 0));
+                let data = self.copied_data(Page::Of(source, 0));
                 self.map_new_anon(mm, vpn, copy, data, true, true);
                 Ok(())
             }

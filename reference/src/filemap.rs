@@ -16,7 +16,7 @@ fn slot(object: ObjectId) -> usize {
 
 impl State {
     /// The resident folio of a page of an object.
-    fn resident(&self, object: ObjectId, index: u32) -> Option<FolioId> {
+    pub fn resident(&self, object: ObjectId, index: u32) -> Option<FolioId> {
         self.cache.get(slot(object))?.get(index as usize).copied().flatten()
     }
 

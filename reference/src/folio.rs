@@ -27,6 +27,8 @@ pub(crate) enum Owner {
     Lock { lock: LockId, task: TaskId },
     /// The running operation: isolation, or the reference of a split's caller.
     Operation,
+    /// A transient reference or pin of an operation that runs beside others.
+    Hold { pin: bool },
 }
 
 /// What is known of one page of a folio besides its mappings.
@@ -65,18 +67,18 @@ impl Folio {
             Owner::Pmd { .. } => digest::entire_mapping(name),
             Owner::Cache { object, index } => digest::cache(object, index, name),
             Owner::Batch { cpu } => digest::batch(name, cpu),
-            Owner::Pin { .. } if self.order > 0 => digest::pin(name),
+            Owner::Pin { .. } | Owner::Hold { pin: true } if self.order > 0 => digest::pin(name),
             Owner::Lock { lock, task } => {
                 digest::lock(lock, name).wrapping_add(digest::locked(name, task))
             }
-            Owner::Get { .. } | Owner::Pin { .. } | Owner::Operation => 0,
+            Owner::Get { .. } | Owner::Pin { .. } | Owner::Operation | Owner::Hold { .. } => 0,
         })
     }
 
     /// B2, column refcount.
     fn weight(&self, owner: Owner) -> u64 {
         match owner {
-            Owner::Pin { .. } if self.order == 0 => PIN_BIAS,
+            Owner::Pin { .. } | Owner::Hold { pin: true } if self.order == 0 => PIN_BIAS,
             _ => 1,
         }
     }
@@ -108,7 +110,8 @@ impl Folio {
 
     /// `_pincount`, which only large folios have.
     pub fn pincount(&self) -> u32 {
-        let pins = self.count(|owner| matches!(owner, Owner::Pin { .. }));
+        let pins =
+            self.count(|owner| matches!(owner, Owner::Pin { .. } | Owner::Hold { pin: true }));
         if self.order > 0 { pins } else { 0 }
     }
 

@@ -59,7 +59,7 @@ impl State {
     }
 
     /// Shares the huge folio, or splits the PMD of a pinned one and says no.
-    fn copy_huge_pmd(&mut self, mm: MmId, child: MmId, pmd: u32, entry: Entry) -> bool {
+    pub fn copy_huge_pmd(&mut self, mm: MmId, child: MmId, pmd: u32, entry: Entry) -> bool {
         let mapped = Mapped { entry, huge: true };
         if self.must_copy(mm, mapped) {
             self.split_huge_pmd(mm, pmd);
@@ -81,21 +81,31 @@ impl State {
     ) -> Done {
         let mapped = Mapped { entry, huge: false };
         if self.must_copy(mm, mapped) {
-            let copy = self.alloc(Site::Page, 0, Birth::Anon(child, vpn), true)?;
-            let data = self.ledger.data(entry.page);
-            let (read, write) = (vma.is_readable(), vma.is_writable());
-            self.map_new_anon(child, vpn, copy, data, read, write);
-        } else {
-            let shared = self.share(mapped);
-            self.set_entry(mm, vpn, Some(shared));
-            self.set_entry(child, vpn, Some(shared));
+            return self.copy_present_page(child, vpn, entry, vma);
         }
+        self.share_pte(mm, child, vpn, mapped);
         Ok(())
+    }
+
+    /// The child gets a copy.
+    pub fn copy_present_page(&mut self, child: MmId, vpn: u32, entry: Entry, vma: &Vma) -> Done {
+        let copy = self.alloc(Site::Page, 0, Birth::Anon(child, vpn), true)?;
+        let data = self.ledger.data(entry.page);
+        let (read, write) = (vma.is_readable(), vma.is_writable());
+        self.map_new_anon(child, vpn, copy, data, read, write);
+        Ok(())
+    }
+
+    /// Parent and child have the page, read-only.
+    pub fn share_pte(&mut self, mm: MmId, child: MmId, vpn: u32, mapped: Mapped) {
+        let shared = self.share(mapped);
+        self.set_entry(mm, vpn, Some(shared));
+        self.set_entry(child, vpn, Some(shared));
     }
 
     /// `folio_try_dup_anon_rmap`: an exclusive page that may be pinned is not shared (I4). The
     /// test is per folio (K7).
-    fn must_copy(&self, mm: MmId, mapped: Mapped) -> bool {
+    pub fn must_copy(&self, mm: MmId, mapped: Mapped) -> bool {
         let Page::Of(folio, _) = mapped.entry.page else { return false };
         self.anon_exclusive(mapped) == Some(true)
             && self.mm(mm).has_pinned
@@ -103,7 +113,7 @@ impl State {
     }
 
     /// The entry of both parent and child: read-only, no longer exclusive.
-    fn share(&mut self, mapped: Mapped) -> Entry {
+    pub fn share(&mut self, mapped: Mapped) -> Entry {
         if let (Page::Of(folio, sub), Some(true)) = (mapped.entry.page, self.anon_exclusive(mapped))
         {
             self.ledger.set_exclusive(folio, sub, false);

@@ -15,8 +15,12 @@ use crate::vma::Vma;
 pub(crate) struct Handle {
     pub pinned: bool,
     pub pages: Vec<Page>,
+    /// GUP-fast is not done: the pins may go again.
+    pub tentative: bool,
+    /// Pages that an operation which runs beside others has released.
+    pub released: Vec<bool>,
 }
-reuse_clone!(Handle { pinned, pages });
+reuse_clone!(Handle { pinned, pages, tentative, released });
 
 /// What a walk wants of each page.
 #[derive(Clone, Copy, Default, Debug)]
@@ -42,10 +46,7 @@ impl State {
         if pin {
             self.set_has_pinned(mm);
         }
-        while self.handles.len() <= usize::from(handle.0) {
-            self.handles.push(Handle::default());
-        }
-        self.handle_mut(handle).pinned = pin;
+        self.create_handle(handle, pin);
         let mut at = span.start;
         if entry != EntryPoint::Slow {
             self.gup_fast(mm, span, handle, want, &mut at);
@@ -98,6 +99,14 @@ impl State {
                 Err(access) => self.faultin_page(mm, vpn, access, want)?,
             }
         }
+    }
+
+    /// An empty handle.
+    pub fn create_handle(&mut self, handle: HandleId, pinned: bool) {
+        while self.handles.len() <= usize::from(handle.0) {
+            self.handles.push(Handle::default());
+        }
+        self.handle_mut(handle).pinned = pinned;
     }
 
     /// `gup_fast`: the prefix that needs no lock and no fault. `at` ends behind it.
@@ -207,15 +216,44 @@ impl State {
                 Page::Zero => Page::Zero,
                 Page::Of(folio, sub) => Page::Of(folio, sub + i),
             };
-            let index = self.handle_mut(handle).pages.len() as u32;
-            self.handle_mut(handle).pages.push(page);
-            self.ledger.add(self.handle_term(handle, index, page));
-            if let Page::Of(folio, _) = page {
-                let owner = self.handle_owner(handle);
-                self.ledger.relate(folio, owner);
-            }
+            self.grab(handle, page);
             *at += 1;
         }
+    }
+
+    /// The handle takes a page.
+    pub fn grab(&mut self, handle: HandleId, page: Page) {
+        let index = self.handle_mut(handle).pages.len() as u32;
+        self.handle_mut(handle).pages.push(page);
+        self.ledger.add(self.handle_term(handle, index, page));
+        if let Page::Of(folio, _) = page {
+            let owner = self.handle_owner(handle);
+            self.ledger.relate(folio, owner);
+        }
+    }
+
+    /// Releases one page of the same folio as `like`; none, if there is none left.
+    pub fn release_like(&mut self, handle: HandleId, like: Page) -> Option<()> {
+        let same = |page: &Page| match (*page, like) {
+            (Page::Of(folio, _), Page::Of(other, _)) => folio == other,
+            (a, b) => a == b,
+        };
+        let held = self.handles.get_mut(usize::from(handle.0))?;
+        held.released.resize(held.pages.len(), false);
+        let left = held.pages.iter().zip(&held.released);
+        let at = left.enumerate().position(|(_, (page, released))| same(page) && !released)?;
+        held.released[at] = true;
+        let page = held.pages[at];
+        if held.released.iter().all(|&released| released) {
+            held.pages.clear();
+            held.released.clear();
+        }
+        self.ledger.sub(self.handle_term(handle, at as u32, page));
+        if let Page::Of(folio, _) = page {
+            let owner = self.handle_owner(handle);
+            self.ledger.unrelate(folio, owner);
+        }
+        Some(())
     }
 
     /// The page in the handle; FOLL_GET also counts on the zero page (B2).
@@ -232,7 +270,7 @@ impl State {
         }
     }
 
-    fn handle_mut(&mut self, handle: HandleId) -> &mut Handle {
+    pub fn handle_mut(&mut self, handle: HandleId) -> &mut Handle {
         &mut self.handles[usize::from(handle.0)]
     }
 

@@ -70,6 +70,11 @@ impl Ledger {
         &mut self.folios[id.0 as usize]
     }
 
+    /// The allocated folio of this name.
+    pub fn find(&self, name: Name) -> Option<FolioId> {
+        self.live().find(|(_, folio)| folio.name == name).map(|(id, _)| id)
+    }
+
     /// Every allocated folio.
     pub fn live(&self) -> impl Iterator<Item = (FolioId, &Folio)> {
         (0..).map(FolioId).zip(&self.folios[..self.used]).filter(|(_, folio)| folio.live)
@@ -124,10 +129,10 @@ impl Ledger {
         self.add(term);
     }
 
-    /// A relation ends. A folio that nobody holds any more is freed at once (ops 0).
-    pub fn unrelate(&mut self, id: FolioId, owner: Owner) {
+    /// A relation ends, if there is one. A folio that nobody holds any more is freed at once (ops 0).
+    pub fn unrelate(&mut self, id: FolioId, owner: Owner) -> bool {
         let folio = self.folio_mut(id);
-        let Some(at) = folio.owners.iter().position(|held| *held == owner) else { return };
+        let Some(at) = folio.owners.iter().position(|held| *held == owner) else { return false };
         folio.owners.swap_remove(at);
         let term = folio.term(owner);
         let unheld = folio.owners.is_empty();
@@ -135,6 +140,7 @@ impl Ledger {
         if unheld {
             self.free(id);
         }
+        true
     }
 
     pub fn set_lru(&mut self, id: FolioId, set: bool) {

@@ -11,6 +11,7 @@ mod address_space;
 mod cow;
 mod fault;
 mod filemap;
+mod flight;
 mod folio;
 mod fork;
 mod gup;
@@ -18,6 +19,7 @@ mod ledger;
 mod longterm;
 mod lru;
 mod madvise;
+mod mark;
 mod migrate;
 mod mm;
 mod mremap;
@@ -28,7 +30,7 @@ mod thp;
 mod userfaultfd;
 mod vma;
 
-use program::{Advice, Call, Model, Op, Outcome, Ret, Shape, Snapshot};
+use program::{Advice, Call, Mark, Model, Op, Outcome, Replay, Ret, Seen, Shape, Snapshot};
 
 use state::{State, Stop};
 
@@ -122,5 +124,20 @@ impl Model for Reference {
     fn teardown(&mut self) {
         self.state.lru_add_drain_all();
         self.state.evict_files();
+    }
+}
+
+impl Replay for Reference {
+    fn begin_phase(&mut self) {
+        self.state.flights.clear();
+        self.state.holds = 0;
+    }
+
+    fn mark(&mut self, call: Option<Call<'_>>, mark: Mark) -> Seen {
+        self.state.mark(call, mark)
+    }
+
+    fn end_phase(&mut self) -> bool {
+        self.state.holds == 0
     }
 }

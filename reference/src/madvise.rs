@@ -42,11 +42,7 @@ impl State {
                 return Ok(());
             }
             Advice::Collapse => return self.madvise_collapse(mm, vma, start, end),
-            Advice::DontFork => VmaFlags { dontfork: true, ..old },
-            Advice::DoFork => VmaFlags { dontfork: false, ..old },
-            Advice::HugePage => VmaFlags { hugepage: true, nohugepage: false, ..old },
-            Advice::NoHugePage => VmaFlags { hugepage: false, nohugepage: true, ..old },
-            Advice::PopulateRead | Advice::PopulateWrite => old,
+            _ => advised(old, advice),
         };
         if flags != old {
             self.set_vma_flags(mm, start, end, flags);
@@ -87,5 +83,16 @@ impl State {
             self.faultin_page(mm, vpn, access, want)?;
         }
         Ok(())
+    }
+}
+
+/// What an advice makes of a VMA's flags.
+pub(crate) fn advised(old: VmaFlags, advice: Advice) -> VmaFlags {
+    match advice {
+        Advice::DontFork => VmaFlags { dontfork: true, ..old },
+        Advice::DoFork => VmaFlags { dontfork: false, ..old },
+        Advice::HugePage => VmaFlags { hugepage: true, nohugepage: false, ..old },
+        Advice::NoHugePage => VmaFlags { hugepage: false, nohugepage: true, ..old },
+        _ => old,
     }
 }

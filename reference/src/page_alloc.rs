@@ -3,6 +3,7 @@
 use program::{Birth, Errno, Fail, Name, Place, Site, Step};
 
 use crate::ledger::FolioId;
+use crate::mm::Page;
 use crate::state::{Done, State, fail, reuse_clone};
 
 /// The running step's circumstances.
@@ -18,14 +19,35 @@ pub(crate) struct Now {
     attempts: u32,
     /// Births of the step, for the last part of a name.
     births: Vec<Birth>,
+    /// The step runs beside others, mark by mark: what chance decided comes with the mark.
+    pub marked: bool,
+    /// Where the mark's folio was placed.
+    pub placed: Option<Place>,
+    /// The mark's fault decided to copy before.
+    pub copied: bool,
+    /// What it copied.
+    pub carried: Option<u64>,
 }
-reuse_clone!(Now { number, cpu, place, fail, batches_off, attempts, births });
+reuse_clone!(Now {
+    number,
+    cpu,
+    place,
+    fail,
+    batches_off,
+    attempts,
+    births,
+    marked,
+    placed,
+    copied,
+    carried
+});
 
 impl Now {
     pub fn begin(&mut self, number: usize, step: &Step) {
         (self.number, self.cpu, self.place, self.fail) = (number, step.cpu, step.place, step.fail);
         (self.batches_off, self.attempts) = (false, 0);
         self.births.clear();
+        (self.marked, self.placed, self.copied, self.carried) = (false, None, false, None);
     }
 }
 
@@ -33,6 +55,8 @@ impl State {
     /// An attempt at a site: ENOMEM if it is the one to fail.
     pub fn attempt(&mut self, site: Site) -> Done {
         match self.now.fail {
+            // A refusal is a mark of its own.
+            _ if self.now.marked => Ok(()),
             Some(injected) if injected.site == site => {
                 self.now.attempts += 1;
                 if self.now.attempts == u32::from(injected.nth) {
@@ -52,11 +76,19 @@ impl State {
 
     /// As [`State::alloc`], where it is not a new attempt.
     pub fn alloc_again(&mut self, order: u8, birth: Birth, anon: bool) -> Done<FolioId> {
+        if let Some(place) = self.now.placed {
+            return Ok(self.born(birth, order, place, anon));
+        }
         let fits = |place: &Place| self.ledger.used(*place) + (1 << order) <= self.capacity(*place);
         match [self.now.place, Place::Normal].into_iter().find(fits) {
             Some(place) => Ok(self.born(birth, order, place, anon)),
             None => fail(Errno::ENOMEM),
         }
+    }
+
+    /// The data that a copy of a page gets: what the page held when it was read.
+    pub fn copied_data(&self, page: Page) -> u64 {
+        self.now.carried.unwrap_or_else(|| self.ledger.data(page))
     }
 
     /// Names a new folio. Nobody holds it yet.

@@ -3,6 +3,7 @@
 use program::{Call, Errno, Foll, MmId, Op, Outcome};
 use program::{Range, Ret, Shape, TaskId};
 
+use crate::flight::Flight;
 use crate::gup::{Handle, Want};
 use crate::ledger::{FolioId, Ledger};
 use crate::mm::Mm;
@@ -66,6 +67,10 @@ pub(crate) struct State {
     pub now: Now,
     /// See `Reference::check_in_walk`; stays over a reset.
     pub check_in_walk: bool,
+    /// Steps of a phase that have begun.
+    pub flights: Vec<Flight>,
+    /// Transient references of a phase.
+    pub holds: u32,
 }
 reuse_clone!(State {
     shape,
@@ -80,6 +85,8 @@ reuse_clone!(State {
     uffd_waits,
     now,
     check_in_walk,
+    flights,
+    holds,
 });
 
 impl State {
@@ -89,7 +96,13 @@ impl State {
         self.ptes = u32::from(shape.ptes);
         self.ledger.reset();
         self.mms.iter_mut().for_each(Mm::clear);
-        self.handles.iter_mut().for_each(|handle| handle.pages.clear());
+        for handle in &mut self.handles {
+            handle.tentative = false;
+            handle.released.clear();
+            handle.pages.clear();
+        }
+        self.flights.clear();
+        self.holds = 0;
         self.locks.clear();
         self.cache.iter_mut().for_each(Vec::clear);
         self.batches.iter_mut().for_each(Vec::clear);
@@ -167,7 +180,7 @@ impl State {
     }
 
     /// Whether the objects that the operation uses exist (ops 0: else `void`).
-    fn has_objects(&self, op: &Op) -> bool {
+    pub fn has_objects(&self, op: &Op) -> bool {
         match *op {
             Op::Nop | Op::LruAddDrain | Op::LruAddDrainAll | Op::Offline { .. } => true,
             Op::Mmap { mm, .. }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use lockstep::{Options, When, minimise, program_hash, render};
+use lockstep::{Names, Options, When, minimise, program_hash, render};
 use optimized::{Defect, Defects};
 use program::{Layout, Program};
 use serde::Serialize;
@@ -205,6 +205,7 @@ pub fn explain(program: &Program, trouble: &Trouble) -> String {
         When::Step(number, step) => {
             format!("after step {}, {}", number + 1, step)
         }
+        When::Phase(phase) => format!("in phase {}", phase + 1),
         When::Ending(step) => {
             format!("when all was given back, after {}", step)
         }
@@ -224,6 +225,11 @@ pub fn explain(program: &Program, trouble: &Trouble) -> String {
             "    {:what$}  {mine} {:reference$}  {theirs} {}",
             row[0], row[1], row[2]
         );
+    }
+    if !divergence.trace.is_empty() {
+        let names = Names::of([&divergence.reference, &divergence.optimized]);
+        out.push('\n');
+        out.push_str(&lockstep::lanes(&divergence.trace, divergence.at, &layout, &names));
     }
     let (a, b) = render::pair(&divergence.reference, &divergence.optimized, &layout);
     let diff = diff::folded(&a, &b, diff::colours(&std::io::stdout()));

@@ -95,7 +95,11 @@ fn plan(args: &HuntArgs) -> Plan {
     let execs = args.execs.or(args.smoke.then_some(SMOKE_EXECS).filter(|_| args.time.is_none()));
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     Plan {
-        campaign: Campaign { steps: args.steps.into(), ..Campaign::new(args.seed) },
+        campaign: Campaign {
+            steps: args.steps.into(),
+            concurrent: 256,
+            ..Campaign::new(args.seed)
+        },
         execs,
         time: args.time.or(if execs.is_none() { Some(USUAL_TIME) } else { None }),
         threads: args.threads.map_or(cores, usize::from),

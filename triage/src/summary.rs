@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
-use lockstep::Stats;
+use lockstep::{Permission, Stats};
 use optimized::Path;
 use program::Kind;
 use serde::Serialize;
@@ -89,6 +89,18 @@ pub fn text(stats: &Stats, seed: u64) -> String {
         stats.paths_taken(),
         Path::ALL.len(),
     );
+    if stats.phases > 0 {
+        let _ = write!(
+            out,
+            "{} concurrent phases, in {:.0}% of them operations met on a folio; permitted:",
+            group(stats.phases),
+            100.0 * stats.overlapped as f64 / stats.phases as f64,
+        );
+        for (permission, &uses) in Permission::ALL.iter().zip(&stats.permissions) {
+            let _ = write!(out, " {} {}", permission.name(), group(uses));
+        }
+        out.push('\n');
+    }
     out
 }
 

@@ -1,0 +1,100 @@
+//! The interleaving of a phase as text: a line a mark, a lane a CPU.
+
+use std::fmt::Write;
+
+use program::{Layout, Mark, Marked, MmId, Seen, text};
+
+use crate::names::{self, Names};
+use crate::render::entry_text;
+
+/// The marks of a phase, with given names. `at` is the mark that differs.
+pub fn lanes(trace: &[Marked], at: Option<usize>, layout: &Layout, names: &Names) -> String {
+    let cpus: Vec<u8> = {
+        let mut cpus: Vec<u8> = trace.iter().map(|marked| marked.cpu).collect();
+        cpus.sort_unstable();
+        cpus.dedup();
+        cpus
+    };
+    let texts: Vec<String> = trace.iter().map(|marked| mark_text(marked, layout, names)).collect();
+    let width = |cpu: u8| {
+        let own = trace.iter().zip(&texts).filter(|(marked, _)| marked.cpu == cpu);
+        own.map(|(_, text)| text.chars().count()).max().unwrap_or(0)
+    };
+    let mut out = String::new();
+    for (index, (marked, text)) in trace.iter().zip(&texts).enumerate() {
+        let mut line = if at == Some(index) { "  >> " } else { "     " }.to_owned();
+        for &cpu in &cpus {
+            let cell = if cpu == marked.cpu { text.as_str() } else { "" };
+            let _ = write!(line, "| {cell:0$} ", width(cpu));
+        }
+        out.push_str(line.trim_end_matches([' ', '|']));
+        out.push('\n');
+    }
+    out
+}
+
+fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
+    let page = |mm: MmId, vpn: u32| format!("mm{} {}", mm.0, names::page(layout, vpn));
+    let what = match marked.mark {
+        Mark::Load { mm, vpn }
+        | Mark::Store { mm, vpn, .. }
+        | Mark::Forbidden { mm, vpn, .. }
+        | Mark::Hole { mm, vpn }
+        | Mark::AnonVma { mm, vpn }
+        | Mark::BeyondEof { mm, vpn }
+        | Mark::Fault { mm, vpn, .. }
+        | Mark::Reusable { mm, vpn, .. }
+        | Mark::Follow { mm, vpn, .. }
+        | Mark::BackOff { mm, vpn }
+        | Mark::Zap { mm, vpn }
+        | Mark::Protect { mm, vpn }
+        | Mark::MustCopy { mm, vpn }
+        | Mark::CopyPte { mm, vpn, .. } => page(mm, vpn),
+        Mark::Grab { mm, vpn, pages, .. } => format!("{} x{pages}", page(mm, vpn)),
+        Mark::Table { mm, pmd }
+        | Mark::FreeTable { mm, pmd }
+        | Mark::SplitPmd { mm, pmd }
+        | Mark::ZapHuge { mm, pmd }
+        | Mark::CopyPmd { mm, pmd, .. } => format!("mm{} pmd {pmd}", mm.0),
+        Mark::HasPinned { mm } | Mark::MmGone { mm } | Mark::Child { child: mm } => {
+            format!("mm{}", mm.0)
+        }
+        Mark::Vmas { mm, span } => {
+            format!("{}..{}", page(mm, span.start), names::page(layout, span.end - 1))
+        }
+        Mark::CopyFrom { page } => names.page_ref(page),
+        Mark::Hold { folio, refs, pin } | Mark::Drop { folio, refs, pin } => {
+            format!("{} x{refs}{}", names.folio(folio), if pin { " pin" } else { "" })
+        }
+        Mark::Dirty { folio } => names.folio(folio),
+        Mark::Undo { pages } => format!("x{pages}"),
+        Mark::Release { page, pages } => format!("{} x{pages}", names.page_ref(page)),
+        Mark::Refused { site, .. } => format!("{site:?}").to_lowercase(),
+        Mark::Peek { index } => index.to_string(),
+        Mark::CacheAdd { index, .. } | Mark::Evict { index, .. } => format!("page {index}"),
+        Mark::Drain { cpu } => format!("cpu{cpu}"),
+        Mark::Begin | Mark::Return | Mark::Kept => String::new(),
+    };
+    let number = marked.number.map_or_else(String::new, |number| format!("{}. ", number + 1));
+    let mut text = format!("{number}{} {what}", marked.mark.name());
+    match marked.seen {
+        Seen::Nothing | Seen::Flag(true) => {}
+        seen => {
+            let _ = write!(text, " -> {}", seen_text(seen, names));
+        }
+    }
+    text
+}
+
+/// What a mark saw.
+pub(crate) fn seen_text(seen: Seen, names: &Names) -> String {
+    match seen {
+        Seen::Nothing => "nothing".to_owned(),
+        Seen::Flag(flag) => if flag { "yes" } else { "no" }.to_owned(),
+        Seen::Data(value) => text::value(value).to_string(),
+        Seen::Page(page) => names.page_ref(page),
+        Seen::Entry(view) => entry_text(&view, names),
+        Seen::Ret(ret) => ret.to_string(),
+        Seen::Impossible => "impossible".to_owned(),
+    }
+}

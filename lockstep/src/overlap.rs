@@ -1,0 +1,52 @@
+//! Whether the operations of a phase really met.
+
+use program::{Mark, Marked, Name, PageRef, Seen};
+
+/// What one operation did to one folio, or that it began or returned.
+struct Touch {
+    number: usize,
+    folio: Name,
+}
+
+/// Whether two operations that overlap in time touched one folio.
+pub(crate) fn overlap(trace: &[Marked]) -> bool {
+    // Touches of operations that are not over, and of those that others overlap.
+    let mut touches: Vec<Touch> = Vec::new();
+    let mut flying: Vec<usize> = Vec::new();
+    for marked in trace {
+        let Some(number) = marked.number else { continue };
+        match marked.mark {
+            Mark::Begin => {
+                flying.push(number);
+                if flying.len() == 1 {
+                    touches.clear(); // nobody who is still there saw the earlier ones
+                }
+            }
+            Mark::Return => flying.retain(|&flight| flight != number),
+            _ => {}
+        }
+        let Some(folio) = folio(marked) else { continue };
+        let met = |touch: &Touch| touch.folio == folio && touch.number != number;
+        if touches.iter().any(met) && flying.len() > 1 {
+            return true;
+        }
+        touches.push(Touch { number, folio });
+    }
+    false
+}
+
+/// The folio that a mark is about.
+fn folio(marked: &Marked) -> Option<Name> {
+    match (marked.mark, marked.seen) {
+        (Mark::Hold { folio, .. } | Mark::Drop { folio, .. } | Mark::Dirty { folio }, _) => {
+            Some(folio)
+        }
+        (Mark::CopyFrom { page: PageRef::Of(name, _) }, _) => Some(name),
+        (_, Seen::Page(PageRef::Of(name, _))) => Some(name),
+        (_, Seen::Entry(view)) => match view.page {
+            PageRef::Of(name, _) => Some(name),
+            PageRef::Zero => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,168 @@
+//! A concurrent phase: run on the optimised side under the program's schedule, then judged.
+//!
+//! The machine's own verdict comes first. Otherwise the marks are carried out on the reference, in
+//! the order of time; each must see what the optimised side saw, or a permission must say why not
+//! (`docs/legitimate-divergence.md`). At the end the machine is quiescent and the digests agree.
+
+use machine::{Slice, Slices};
+use program::{Call, Marked, Outcome, Program, Replay, Step};
+
+use crate::compare::{FieldDiff, Value, What};
+use crate::permission;
+use crate::run::Lockstep;
+use crate::subject::Subject;
+use crate::verdict::{Class, Divergence, When};
+
+/// What is kept from phase to phase, and buffers.
+#[derive(Debug, Default)]
+pub(crate) struct Stage {
+    schedule: Slices,
+    pub(crate) outs: Vec<Outcome>,
+    trace: Vec<Marked>,
+}
+
+impl Stage {
+    /// A program begins.
+    pub(crate) fn begin(&mut self, program: &Program) {
+        let slice = |slice: &program::Slice| Slice { cpu: slice.cpu, run: slice.run };
+        let slices = program.schedule.slices.iter().map(slice).collect();
+        let cycle = program.schedule.cycle.iter().map(slice).collect();
+        self.schedule = Slices::new(program.shape.cpus, slices, cycle);
+    }
+}
+
+/// Whether the steps of a phase run beside each other.
+pub(crate) fn concurrent(steps: &[Step]) -> bool {
+    steps.iter().any(|step| step.cpu != steps[0].cpu)
+}
+
+impl<R: Replay, O: Subject> Lockstep<R, O> {
+    /// Runs the phase, whose first step has this number, and judges it.
+    pub(crate) fn phase(
+        &mut self,
+        phase: usize,
+        first: usize,
+        steps: &[Step],
+    ) -> Result<(), Box<Divergence>> {
+        let layout = std::mem::take(&mut self.layout);
+        let calls: Vec<Call<'_>> = (first..)
+            .zip(steps)
+            .map(|(number, step)| Call { number, step, layout: &layout })
+            .collect();
+        let result = self.play(phase, first, &calls);
+        self.layout = layout;
+        result
+    }
+
+    fn play(
+        &mut self,
+        phase: usize,
+        first: usize,
+        calls: &[Call<'_>],
+    ) -> Result<(), Box<Divergence>> {
+        let mut stage = std::mem::take(&mut self.stage);
+        stage.outs.clear();
+        stage.outs.resize_with(calls.len(), Outcome::default);
+        let verdict = self.optimized.run_phase(calls, &mut stage.outs, &mut stage.schedule);
+        stage.trace.clear();
+        stage.trace.extend_from_slice(self.optimized.trace());
+        let result = match self.misconduct(verdict) {
+            Some(field) => Err((field, None)),
+            None => self.replay(first, calls, &stage.trace),
+        };
+        self.stats.phase(&stage.trace);
+        self.stage = stage;
+        let agree = self.reference.digest() == self.optimized.digest();
+        match result {
+            Ok(()) if agree => Ok(()),
+            Ok(()) => {
+                let mut divergence = self.diverge(When::Phase(phase));
+                divergence.trace.clone_from(&self.stage.trace);
+                Err(divergence)
+            }
+            Err((field, at)) => {
+                let marked = at.map(|at: usize| self.stage.trace[at]);
+                let call = marked.and_then(|marked| calls.get(marked.number? - first));
+                let when =
+                    call.map_or(When::Phase(phase), |call| When::Step(call.number, *call.step));
+                let (a, b) = (self.reference.snapshot(), self.optimized.snapshot());
+                let mut divergence = self.diverged(when, vec![field], a, b);
+                divergence.trace.clone_from(&self.stage.trace);
+                divergence.at = at;
+                Err(divergence)
+            }
+        }
+    }
+
+    /// What the machine, or the optimised side itself, found wrong.
+    fn misconduct(&self, verdict: machine::Verdict) -> Option<FieldDiff> {
+        let text = |text: String| Value::Text(text);
+        let field =
+            |what, found| FieldDiff { what, reference: Value::Absent, optimized: text(found) };
+        if let Some((class, found)) = self.optimized.conduct() {
+            return Some(field(What::Conduct(class), found));
+        }
+        let names = |tasks: &[machine::Task]| {
+            let list: Vec<String> = tasks.iter().map(|task| format!("task {}", task.0)).collect();
+            list.join(", ")
+        };
+        let (class, found) = match &verdict {
+            machine::Verdict::Done => return None,
+            machine::Verdict::Conduct(conduct, task) => {
+                let found = format!("{conduct} (task {})", task.0);
+                return Some(field(What::Conduct(conduct.class()), found));
+            }
+            machine::Verdict::Deadlock(edges) => {
+                let list: Vec<String> = edges.iter().map(ToString::to_string).collect();
+                (Class::Deadlock, list.join("; "))
+            }
+            machine::Verdict::Starvation { denied, waiters, spinning } => (
+                Class::Starvation,
+                format!(
+                    "{} never run while {} go round; {} wait for them",
+                    names(denied),
+                    names(spinning),
+                    names(waiters)
+                ),
+            ),
+            machine::Verdict::Livelock { spinning, period } => {
+                (Class::Livelock, format!("{} go round in {period} turns", names(spinning)))
+            }
+            machine::Verdict::Undecided => (Class::Undecided, "no end in sight".to_owned()),
+            machine::Verdict::Pending(tasks) => {
+                (Class::Pending, format!("{} wait for what the program holds", names(tasks)))
+            }
+        };
+        Some(field(What::Machine(class), found))
+    }
+
+    /// Carries out the marks on the reference. The error says which one does not fit.
+    fn replay(
+        &mut self,
+        first: usize,
+        calls: &[Call<'_>],
+        trace: &[Marked],
+    ) -> Result<(), (FieldDiff, Option<usize>)> {
+        self.reference.begin_phase();
+        for (at, marked) in trace.iter().enumerate() {
+            let call = marked.number.and_then(|number| calls.get(number - first)).copied();
+            let seen = self.reference.mark(call, marked.mark);
+            if seen == marked.seen {
+                continue;
+            }
+            match permission::of(trace, at, seen) {
+                Some(permission) => self.stats.permit(permission),
+                None => {
+                    let what = What::Mark(marked.mark);
+                    let (reference, optimized) = (Value::Seen(seen), Value::Seen(marked.seen));
+                    return Err((FieldDiff { what, reference, optimized }, Some(at)));
+                }
+            }
+        }
+        if self.reference.end_phase() {
+            return Ok(());
+        }
+        let left = Value::Text("transient references are left".to_owned());
+        Err((FieldDiff { what: What::Left, reference: Value::Absent, optimized: left }, None))
+    }
+}

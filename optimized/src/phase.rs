@@ -1,0 +1,89 @@
+//! A concurrent phase: the steps of each CPU as a task of the simulated machine.
+
+use std::cell::Cell;
+
+use machine::{Executor, Preempt, Strategy, Task, Verdict};
+use program::{Call, Mark, Marked, Outcome, Seen};
+
+use crate::world::World;
+
+/// Names of the kworkers begin here; below are the default tasks of CPUs and the named lockers.
+const KWORKERS: u8 = 0x80;
+
+/// How a phase went.
+#[derive(Debug)]
+pub struct Ran {
+    /// What the machine says of it.
+    pub verdict: Verdict,
+    /// Scheduling points passed.
+    pub points: u64,
+}
+
+impl World {
+    /// Runs steps of several CPUs at the same time, each CPU's in their order. `outs` gets what
+    /// they returned, in the order of `calls`; the marks are in [`World::trace`].
+    pub fn run_phase<S: Strategy>(
+        &mut self,
+        calls: &[Call<'_>],
+        outs: &mut [Outcome],
+        strategy: &mut S,
+    ) -> Ran {
+        self.trace.get_mut().clear();
+        self.tracing.set(true);
+        self.begin();
+        let world = &*self;
+        let outs = Cell::from_mut(outs).as_slice_of_cells();
+        let state = || world.shared_state();
+        let mut executor = Executor::new(&world.machine, world.shape.cpus, world.preempt());
+        executor.set_state(&state);
+        for cpu in 0..world.shape.cpus {
+            if calls.iter().any(|call| call.step.cpu == cpu) {
+                executor.spawn(cpu, Task(cpu), world.run_cpu(cpu, calls, outs));
+            }
+            executor.kworker(cpu, Task(KWORKERS + cpu), world.kworker(cpu));
+        }
+        let verdict = executor.run(strategy);
+        let points = executor.points();
+        drop(executor);
+        self.tracing.set(false);
+        Ran { verdict, points }
+    }
+
+    /// The marks of the last phase, in the order of time.
+    pub fn trace(&mut self) -> &[Marked] {
+        self.trace.get_mut()
+    }
+
+    async fn run_cpu(&self, cpu: u8, calls: &[Call<'_>], outs: &[Cell<Outcome>]) {
+        for (call, out) in calls.iter().zip(outs).filter(|(call, _)| call.step.cpu == cpu) {
+            let cx = self.context(call.number, call.step);
+            self.machine.lap(&call.number);
+            self.mark(&cx, || (Mark::Begin, Seen::Nothing));
+            let mut outcome = out.take();
+            outcome.ret = self.perform(&cx, *call, &mut outcome.data).await;
+            self.mark(&cx, || (Mark::Return, Seen::Ret(outcome.ret)));
+            out.set(outcome);
+            self.machine.end();
+            // Return to user.
+            self.machine.cond_resched().await;
+        }
+    }
+
+    /// The per-CPU work of `mm_percpu_wq`: `lru_add_drain_per_cpu`.
+    async fn kworker(&self, cpu: u8) {
+        self.machine.kworker(cpu, async |_| self.lru_add_drain(cpu)).await;
+    }
+
+    /// What tasks share, for the search for a lasso.
+    fn shared_state(&self) -> u64 {
+        self.frames.digest()
+    }
+
+    fn preempt(&self) -> Preempt {
+        match self.shape.preempt {
+            program::Preempt::None => Preempt::None,
+            program::Preempt::Voluntary => Preempt::Voluntary,
+            program::Preempt::Full => Preempt::Full,
+        }
+    }
+}

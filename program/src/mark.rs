@@ -1,0 +1,190 @@
+//! The marked steps of operations: what a concurrent phase is judged by.
+//!
+//! An operation that runs beside others is not atomic. It is a sequence of *marks*: this fault was
+//! committed, this page was loaded, this entry zapped. The optimised side records each in the same
+//! segment (no scheduling point between) as its effect; the reference carries them out in that
+//! order, one relation at a time, and must see the same. `docs/steps.md` is the table: which
+//! operation has which marks, where they are placed, what each means.
+
+use crate::digest::Name;
+use crate::op::{MmId, Site};
+use crate::outcome::Ret;
+use crate::program::Span;
+use crate::shape::Place;
+use crate::snapshot::{EntryView, ObjectId, PageRef};
+
+/// What a fault is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Access {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// FAULT_FLAG_UNSHARE: a read-only pin of a shared anonymous page.
+    Unshare,
+}
+
+/// One step of an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[expect(missing_docs, reason = "fields are named for what they hold; the table is docs/steps.md")]
+pub enum Mark {
+    /// The operation begins. Sees nothing.
+    Begin,
+    /// The operation returns. Sees its value.
+    Return,
+    /// A load of the page by the CPU. Sees the data.
+    Load { mm: MmId, vpn: u32 },
+    /// A store to the page, the `index`-th of the operation. Sees the page.
+    Store { mm: MmId, vpn: u32, index: u32 },
+    /// No VMA, or one that forbids this. Sees whether it is allowed: no.
+    Forbidden { mm: MmId, vpn: u32, access: Access },
+    /// A walk over VMAs comes to a hole. Sees whether it is one.
+    Hole { mm: MmId, vpn: u32 },
+    /// `anon_vma_prepare`. Sees nothing.
+    AnonVma { mm: MmId, vpn: u32 },
+    /// A file fault lies beyond the end of the file. Sees whether it does.
+    BeyondEof { mm: MmId, vpn: u32 },
+    /// `pmd_install`: a page table. Sees whether there was nothing.
+    Table { mm: MmId, pmd: u32 },
+    /// A fault was committed. `copied`: an earlier step decided to copy. `placed`: where the new
+    /// folio came from. Sees the entry after it.
+    Fault { mm: MmId, vpn: u32, access: Access, copied: bool, placed: Option<Place> },
+    /// A write fault does not reuse the page that it finds (`contended`: because of the folio lock).
+    /// Sees whether it may: no.
+    Reusable { mm: MmId, vpn: u32, contended: bool },
+    /// The content of a page is read, for a copy. Sees the data.
+    CopyFrom { page: PageRef },
+    /// `__filemap_add_folio`: a page read in. Sees the page.
+    CacheAdd { object: ObjectId, index: u32, placed: Place },
+    /// A transient reference (or pins) that no handle holds. Sees nothing.
+    Hold { folio: Name, refs: u32, pin: bool },
+    /// It is dropped. Sees whether there was one.
+    Drop { folio: Name, refs: u32, pin: bool },
+    /// PG_dirty is set. Sees nothing.
+    Dirty { folio: Name },
+    /// MMF_HAS_PINNED. Sees nothing.
+    HasPinned { mm: MmId },
+    /// GUP takes `pages` pages, the first one through the entry at `vpn`. `held`: its transient
+    /// references become these. Sees the first page.
+    Grab { mm: MmId, vpn: u32, pages: u32, held: bool },
+    /// The slow walk without references finds the pages mapped. Sees whether they are.
+    Follow { mm: MmId, vpn: u32, pages: u32, write: bool },
+    /// GUP-fast gives up here. Sees whether it had to.
+    BackOff { mm: MmId, vpn: u32 },
+    /// GUP-fast gives back the last so many pages that it took. Sees nothing.
+    Undo { pages: u32 },
+    /// GUP-fast is done with the pages that it has. Sees whether all pins are reliable.
+    Kept,
+    /// An allocation or a grab (`second`: of the rest of a huge page) was refused. Sees nothing.
+    Refused { site: Site, second: bool },
+    /// So many pages of a folio, this one among them, are released from the handles given. Sees
+    /// whether they were there.
+    Release { page: PageRef, pages: u32 },
+    /// A page of a handle is read. Sees the data.
+    Peek { index: u32 },
+    /// The operation's change of VMAs in this range. Sees nothing.
+    Vmas { mm: MmId, span: Span },
+    /// `__split_huge_pmd`. Sees whether it was huge.
+    SplitPmd { mm: MmId, pmd: u32 },
+    /// `lru_add_drain` of a CPU. Sees nothing.
+    Drain { cpu: u8 },
+    /// A PTE is zapped. Sees the page.
+    Zap { mm: MmId, vpn: u32 },
+    /// A huge PMD is zapped. Sees the page.
+    ZapHuge { mm: MmId, pmd: u32 },
+    /// A page table is freed. Sees whether it was empty.
+    FreeTable { mm: MmId, pmd: u32 },
+    /// A PTE or huge PMD gets its VMA's protection. Sees the entry.
+    Protect { mm: MmId, vpn: u32 },
+    /// fork makes the child. Sees nothing.
+    Child { child: MmId },
+    /// `folio_needs_cow_for_dma` and the test for PageAnonExclusive. Sees whether the page must be
+    /// copied.
+    MustCopy { mm: MmId, vpn: u32 },
+    /// fork copies an entry, sharing the page, or with a copy, `placed` there. Sees the child's.
+    CopyPte { mm: MmId, child: MmId, vpn: u32, placed: Option<Place> },
+    /// fork shares a huge PMD. Sees the child's.
+    CopyPmd { mm: MmId, child: MmId, pmd: u32 },
+    /// An address space is gone. Sees whether nothing was left in it.
+    MmGone { mm: MmId },
+    /// A page leaves the page cache. Sees whether it was there.
+    Evict { object: ObjectId, index: u32 },
+}
+
+/// What a step saw or left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Seen {
+    /// Nothing that could differ.
+    Nothing,
+    /// Yes or no.
+    Flag(bool),
+    /// Data of a page.
+    Data(u64),
+    /// A page.
+    Page(PageRef),
+    /// An entry.
+    Entry(EntryView),
+    /// The operation's return value.
+    Ret(Ret),
+    /// The step has no meaning where it happened (the reference alone says this).
+    Impossible,
+}
+
+/// A mark as it was recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Marked {
+    /// The number of the program's step whose mark it is; none for work that many wait for.
+    pub number: Option<usize>,
+    /// The CPU.
+    pub cpu: u8,
+    /// The mark.
+    pub mark: Mark,
+    /// What the optimised side saw.
+    pub seen: Seen,
+}
+
+impl Mark {
+    /// A stable name, lower case and dashes.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Mark::Begin => "begin",
+            Mark::Return => "return",
+            Mark::Load { .. } => "load",
+            Mark::Store { .. } => "store",
+            Mark::Forbidden { .. } => "forbidden",
+            Mark::Hole { .. } => "hole",
+            Mark::AnonVma { .. } => "anon-vma",
+            Mark::BeyondEof { .. } => "beyond-eof",
+            Mark::Table { .. } => "table",
+            Mark::Fault { .. } => "fault",
+            Mark::Reusable { .. } => "reusable",
+            Mark::CopyFrom { .. } => "copy-from",
+            Mark::CacheAdd { .. } => "cache-add",
+            Mark::Hold { .. } => "hold",
+            Mark::Drop { .. } => "drop",
+            Mark::Dirty { .. } => "set-dirty",
+            Mark::HasPinned { .. } => "has-pinned",
+            Mark::Grab { .. } => "grab",
+            Mark::Follow { .. } => "follow",
+            Mark::BackOff { .. } => "back-off",
+            Mark::Undo { .. } => "undo",
+            Mark::Kept => "kept",
+            Mark::Refused { .. } => "refused",
+            Mark::Release { .. } => "release",
+            Mark::Peek { .. } => "peek",
+            Mark::Vmas { .. } => "vmas",
+            Mark::SplitPmd { .. } => "split-pmd",
+            Mark::Drain { .. } => "drain",
+            Mark::Zap { .. } => "zap",
+            Mark::ZapHuge { .. } => "zap-huge",
+            Mark::FreeTable { .. } => "free-table",
+            Mark::Protect { .. } => "protect",
+            Mark::Child { .. } => "child",
+            Mark::MustCopy { .. } => "must-copy",
+            Mark::CopyPte { .. } => "copy-pte",
+            Mark::CopyPmd { .. } => "copy-pmd",
+            Mark::MmGone { .. } => "mm-gone",
+            Mark::Evict { .. } => "evict",
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! An operation of a concurrent phase between its first mark and its last: how far it is, and what
+//! it must return (`docs/steps.md`).
+
+use program::{Advice, Call, Entry, Errno, HandleId, MmId, Op, Range, Ret, Span};
+
+use crate::page_alloc::Now;
+use crate::state::{State, reuse_clone};
+
+/// See the module.
+#[derive(Default, Debug)]
+pub(crate) struct Flight {
+    pub number: usize,
+    /// Its circumstances while another operation has a mark.
+    pub now: Now,
+    /// Its objects did not exist.
+    pub void: bool,
+    /// Pages done, from the start of its range or its handles.
+    pub done: u32,
+    /// What it fails with, unless it gets further.
+    pub error: Option<Errno>,
+}
+reuse_clone!(Flight { number, now, void, done, error });
+
+impl State {
+    /// The operation begins.
+    pub fn take_off(&mut self, call: Call<'_>) {
+        let mut flight = Flight { number: call.number, ..Flight::default() };
+        flight.now.begin(call.number, call.step);
+        flight.now.marked = true;
+        flight.void = !self.has_objects(&call.step.op) || matches!(call.step.op, Op::Nop);
+        if let (Op::Gup { handle, foll, .. }, false) = (call.step.op, flight.void) {
+            self.create_handle(handle, foll == program::Foll::Pin);
+        }
+        self.flights.push(flight);
+    }
+
+    /// What the operation, all of whose marks were carried out, returns; none if it is not done.
+    pub fn landed(&self, call: Call<'_>, flight: &Flight) -> Option<Ret> {
+        if flight.void {
+            return Some(Ret::Void);
+        }
+        let done = flight.done;
+        let failed = flight.error.map(Ret::Err);
+        let whole = |range: Range| (done == u32::from(range.len)).then_some(Ret::Ok(done));
+        match call.step.op {
+            Op::Read { range, .. } | Op::Write { range, .. } => failed.or_else(|| whole(range)),
+            Op::Gup { range, handle, entry, .. } => {
+                let got = self.handles[usize::from(handle.0)].pages.len() as u32;
+                let short = failed.is_some() || entry == Entry::FastOnly;
+                match (got, failed) {
+                    _ if got == u32::from(range.len) => Some(Ret::Ok(got)),
+                    (0, Some(error)) => Some(error),
+                    _ if short => Some(Ret::Ok(got)),
+                    _ => None,
+                }
+            }
+            Op::Put { handle } => self.all_released(handle).then_some(Ret::Ok(done)),
+            Op::Unpin { handle, also, .. } => {
+                let all = [Some(handle), also].into_iter().flatten().all(|h| self.all_released(h));
+                all.then_some(Ret::Ok(done))
+            }
+            Op::Peek { handle } => {
+                let all = self.handles[usize::from(handle.0)].pages.len() == done as usize;
+                all.then_some(Ret::Ok(done))
+            }
+            Op::Madvise { range, advice: Advice::PopulateRead | Advice::PopulateWrite, .. } => {
+                failed.or_else(|| (done == u32::from(range.len)).then_some(Ret::Ok(0)))
+            }
+            Op::Fork { child, .. } => {
+                (self.is_live(child) != failed.is_some()).then(|| failed.unwrap_or(Ret::Ok(0)))
+            }
+            Op::Exit { mm } => (!self.is_live(mm)).then_some(Ret::Ok(0)),
+            _ => Some(failed.unwrap_or(Ret::Ok(0))),
+        }
+    }
+
+    fn all_released(&self, handle: HandleId) -> bool {
+        !self.handle_exists(handle)
+    }
+
+    /// Why an access that the VMA forbids fails, to the operation that makes it.
+    pub fn forbidden(&self, op: &Op, mm: MmId, vpn: u32) -> Errno {
+        match op {
+            Op::Gup { .. } => Errno::EFAULT,
+            Op::Madvise { .. } if self.vma(mm, vpn).is_none() => Errno::ENOMEM,
+            Op::Madvise { .. } => Errno::EINVAL,
+            _ => Errno::SIGSEGV,
+        }
+    }
+}
+
+/// The pages that an operation is about.
+pub(crate) fn span(call: Call<'_>) -> Option<Span> {
+    call.step.op.range().map(|range| call.layout.span(range))
+}
