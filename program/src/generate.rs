@@ -1,7 +1,7 @@
 //! Random programs by number: a hunt is a seed, and execution `index` of it is the same program
 //! whoever runs it, in whatever order.
 
-use crate::codec::{HEADER_BYTES, MAGIC, RECORD_BYTES, VERSION};
+use crate::codec::{HEADER_BYTES, MAGIC, RECORD_BYTES, SCHEDULE_KIND, VERSION};
 use crate::digest::mix;
 use crate::kind::Kind;
 use crate::rng::SplitMix64;
@@ -47,6 +47,8 @@ impl Campaign {
         let mask = if concurrent { mask & PHASE_KINDS } else { mask };
         bytes[8..HEADER_BYTES].copy_from_slice(&mask.to_le_bytes());
         if concurrent {
+            // Classic page faults only, so far; any preemption model.
+            bytes[6] = bytes[6] & 0x0F | ((bytes[6] >> 4) % 3) << 4;
             phases(&mut rng, bytes);
         }
     }
@@ -79,10 +81,29 @@ fn phases(rng: &mut SplitMix64, bytes: &mut [u8]) {
     let count = (bytes.len() - HEADER_BYTES) / RECORD_BYTES;
     let random = rng.next_u64();
     let setup = count / 3 + (random % (count as u64 / 6 + 1)) as usize;
+    let mut first = [0; RECORD_BYTES];
+    let mut cpu = 0;
     for (at, record) in bytes[HEADER_BYTES..].chunks_exact_mut(RECORD_BYTES).enumerate() {
-        // The bit says: in the phase of the step before.
+        if record[0] >= SCHEDULE_KIND {
+            continue;
+        }
         let begins = at <= setup || random >> 8 >> (at % 28 * 2) & 3 == 0;
-        record[1] = record[1] & 0x7F | if begins { 0 } else { 0x80 };
+        if begins {
+            record[1] &= 0x7F;
+            (first, cpu) = ([0; RECORD_BYTES], record[1] & 7);
+            first.copy_from_slice(record);
+            continue;
+        }
+        // In the phase of the step before, mostly on the next CPU, and about the same pages.
+        let flags = record[1];
+        if flags & 3 != 0 {
+            cpu = (cpu + 1) & 7;
+        }
+        record[1] = 0x80 | flags & 0x78 | cpu;
+        if flags & 0x0C != 0 {
+            record[1] &= 0x87; // taken literally
+            record[2..6].copy_from_slice(&first[2..6]);
+        }
     }
 }
 

@@ -97,7 +97,7 @@ fn plan(args: &HuntArgs) -> Plan {
     Plan {
         campaign: Campaign {
             steps: args.steps.into(),
-            concurrent: 256,
+            concurrent: 128,
             ..Campaign::new(args.seed)
         },
         execs,

@@ -69,7 +69,7 @@ pub const RECORD_BYTES: usize = 12;
 pub const MAX_STEPS: usize = 4096;
 
 /// Kind bytes from here on are schedule records, in a concurrent program.
-const SCHEDULE_KIND: u8 = 0xD0;
+pub(crate) const SCHEDULE_KIND: u8 = 0xD0;
 pub(crate) const SLICES_A_RECORD: usize = 5;
 /// Fail-site bytes from here on are failures: first one value a site, the rest a relevant site.
 const FAIL_FROM: u8 = 216;
