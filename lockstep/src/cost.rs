@@ -4,7 +4,7 @@
 //! side may cost more, item by item, than the same side without batching on the same state.
 
 use optimized::{Cost, Variant, World};
-use program::{Call, Layout, Model, Op, Outcome, Program, Ret, Step};
+use program::{Call, Layout, Model, Op, Outcome, Program, Replay, Ret, Step};
 use reference::Reference;
 
 use crate::compare::{FieldDiff, Value, What};
@@ -49,7 +49,7 @@ pub fn ledger(program: &Program, variants: &[Variant]) -> Vec<StepCost> {
     list
 }
 
-impl<R: Model, O: Subject> Lockstep<R, O> {
+impl<R: Replay, O: Subject> Lockstep<R, O> {
     /// Runs the program, on which both sides agreed, again beside the side without batching.
     pub(crate) fn check_costs(&mut self, program: &Program) -> Result<(), Box<Divergence>> {
         let sequential = program.phases.iter().all(|phase| phase.steps.len() == 1);

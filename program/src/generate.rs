@@ -67,6 +67,12 @@ const PHASE_KINDS: u64 = {
         Kind::Offline,
         Kind::LockPage,
         Kind::UnlockPage,
+        Kind::UffdRegister,
+        Kind::UffdRegisterSigbus,
+        Kind::UffdUnregister,
+        Kind::UffdCopy,
+        Kind::UffdZeroPage,
+        Kind::UffdWake,
     ];
     let (mut mask, mut at) = (u64::MAX, 0);
     while at < without.len() {

@@ -100,6 +100,7 @@ fn place(program: &Program, found: &Divergence, sight: &Sight, suspicion: &Suspi
     let place = suspicion.blame(&sight.paths).unwrap_or(match &found.when {
         When::Start => "an empty machine",
         When::Step(_, step) | When::Ending(step) => operation(&step.op),
+        When::Phase(_) => "a phase",
         When::End => "the end",
     });
     place.to_owned()
