@@ -33,7 +33,7 @@ pub fn run(bytes: &[u8]) -> Option<Alarm> {
     HARNESS.with_borrow_mut(|harness| harness.run(bytes))
 }
 
-/// Lets buffers grow to their usual size, so that what the first inputs do is what later ones do.
+/// Runs many programs of which nothing is told.
 pub fn warm_up() {
     let mut bytes = Vec::new();
     for index in 0..WARM {
@@ -43,8 +43,7 @@ pub fn warm_up() {
     settle();
 }
 
-/// Runs the empty program, which clears away what the last one left in buffers. Engines that
-/// compare the traces of one input see that work with the input that caused it.
+/// Runs the empty program: each run begins with clearing away what the one before left.
 pub fn settle() {
     HARNESS.with_borrow_mut(|harness| drop(harness.verdict(&[])));
 }

@@ -31,6 +31,18 @@ impl Target {
         Target { name: family.name, family: Some(family) }
     }
 
+    /// Before the first input: lets buffers grow to their usual size, so that what the first inputs
+    /// do is what later ones do.
+    pub fn warm_up() {
+        differential::warm_up();
+    }
+
+    /// After an input, as part of its run: clears away what it left in buffers. Without it the
+    /// next run would do that work, and its trace would depend on the input before.
+    pub fn settle() {
+        differential::settle();
+    }
+
     /// Runs it on one input. The alarm says what was found.
     pub fn run(&self, bytes: &[u8]) -> Option<Alarm> {
         match self.name {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use optimized::{Defect, Defects, Variant};
 
-use crate::triage;
+use crate::{corpus, triage};
 
 /// What this build is called: the version, and the commit if it is known.
 pub const VERSION: &str = env!("MM_LOCKSTEP_VERSION");
@@ -83,6 +83,9 @@ pub enum Command {
     /// Rewrite programs in canonical text form
     #[command(after_help = FMT_EXAMPLES)]
     Fmt(FmtArgs),
+    /// Keep collections of programs: stats, minimise, merge, verify, upgrade, import, export
+    #[command(after_help = corpus::EXAMPLES)]
+    Corpus(corpus::Args),
     /// List the historic bugs that can be switched on in the optimised side
     Defects(DefectsArgs),
     /// Print what each operation of a program costs, variant beside variant

@@ -7,6 +7,7 @@ mod cause;
 mod cli;
 mod collect;
 mod cost;
+mod corpus;
 mod defects;
 mod diff;
 mod exit;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Show(args) => show::run(&args),
         Command::Fmt(args) => fmt::run(&args),
         Command::Triage(args) => triage::run(&args),
+        Command::Corpus(args) => corpus::run(&args),
         Command::Defects(args) => defects::run(&args),
         Command::Cost(args) => cost::run(&args),
     };

@@ -22,6 +22,11 @@ pub fn json(value: &impl Serialize) -> io::Result<()> {
 
 /// Writes a file such that there is never half of it: aside, then renamed.
 pub fn file(path: &Path, content: &str) -> io::Result<()> {
+    bytes(path, content.as_bytes())
+}
+
+/// As [`file`], for what is not text.
+pub fn bytes(path: &Path, content: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     fs::write(&aside, content).and_then(|()| fs::rename(&aside, path)).map_err(|error| {
