@@ -1,0 +1,36 @@
+#!/bin/bash -eu
+# Builds the fuzz targets into $OUT, with seeds, dictionaries and options. Shared by OSS-Fuzz,
+# ClusterFuzzLite and scripts/oss-fuzz-check.sh; each sets SRC, OUT and the flags of the sanitizer.
+
+cd "${PROJECT:-$SRC/mm-lockstep}"
+
+# What is fuzzed; `decode` is only measured.
+targets="sequential concurrent differential text"
+
+# The toolchain of the image decides; the project itself needs none but stable.
+cargo fuzz build -O --debug-assertions
+
+# The command line makes the seeds; it runs here and is not shipped. The sanitizer's flags would
+# slow it down, and the targets' folder is not to be rebuilt without them.
+RUSTFLAGS="" cargo build --release --locked -p triage --target-dir "${CARGO_TARGET_DIR:-target}/tools"
+tool=${CARGO_TARGET_DIR:-target}/tools/release/mm-lockstep
+
+built=${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/release
+seeds=$(mktemp -d)
+for target in $targets; do
+    cp "$built/$target" "$OUT/"
+    if [ "$target" = text ]; then
+        mkdir "$seeds/$target"
+        find corpus -name '*.txt' | while read -r file; do
+            cp "$file" "$seeds/$target/$(echo "${file#corpus/}" | tr / -)"
+        done
+    else
+        "$tool" corpus export --family "$target" --into "$seeds/$target" corpus
+    fi
+    rm -f "$OUT/${target}_seed_corpus.zip"
+    (cd "$seeds/$target" && find . -type f | sort | zip -q "$OUT/${target}_seed_corpus.zip" -@)
+    for extra in dict options; do
+        if [ -f "fuzz/$target.$extra" ]; then cp "fuzz/$target.$extra" "$OUT/"; fi
+    done
+done
+rm -rf "$seeds"
