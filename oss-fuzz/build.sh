@@ -12,8 +12,12 @@ cargo fuzz build -O --debug-assertions
 
 # The command line makes the seeds; it runs here and is not shipped. The sanitizer's flags would
 # slow it down, and the targets' folder is not to be rebuilt without them.
-RUSTFLAGS="" cargo build --release --locked -p triage --target-dir "${CARGO_TARGET_DIR:-target}/tools"
-tool=${CARGO_TARGET_DIR:-target}/tools/release/mm-lockstep
+tool=${MM_LOCKSTEP:-}
+if [ -z "$tool" ]; then
+    tools=${CARGO_TARGET_DIR:-target}/tools
+    RUSTFLAGS="" cargo build --release --locked -p triage --target-dir "$tools"
+    tool=$tools/release/mm-lockstep
+fi
 
 built=${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/release
 seeds=$(mktemp -d)

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use lockstep::domain::Domain;
 use lockstep::{Divergence, Lockstep, Options, Signature, Verdict, minimise, render};
 use optimized::{Defect, Defects};
-use program::{Campaign, Decoder, Layout, Program};
+use program::{Campaign, Decoder, Kind, Layout, Program};
 
 use crate::alarm::Alarm;
 use crate::cells;
@@ -48,9 +48,13 @@ pub fn settle() {
     HARNESS.with_borrow_mut(|harness| drop(harness.verdict(&[])));
 }
 
-/// Decodes a program.
+/// Decodes a program, and reports its kinds of operation so that a corpus is kept.
 pub fn decode(bytes: &[u8]) -> Option<Alarm> {
-    HARNESS.with_borrow_mut(|harness| harness.decoder.decode(bytes, &mut harness.program));
+    HARNESS.with_borrow_mut(|harness| {
+        harness.decoder.decode(bytes, &mut harness.program);
+        let kinds = harness.program.steps().map(|step| Kind::of(&step.op));
+        kinds.for_each(|kind| cells::hit(kind as usize, 1));
+    });
     None
 }
 
