@@ -32,7 +32,9 @@ for target in $targets; do
         "$tool" corpus export --family "$target" --into "$seeds/$target" corpus
     fi
     rm -f "$OUT/${target}_seed_corpus.zip"
-    (cd "$seeds/$target" && find . -type f | sort | zip -q "$OUT/${target}_seed_corpus.zip" -@)
+    if [ -n "$(ls "$seeds/$target")" ]; then
+        (cd "$seeds/$target" && find . -type f | sort | zip -q "$OUT/${target}_seed_corpus.zip" -@)
+    fi
     for extra in dict options; do
         if [ -f "fuzz/$target.$extra" ]; then cp "fuzz/$target.$extra" "$OUT/"; fi
     done

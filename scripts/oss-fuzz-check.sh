@@ -83,8 +83,13 @@ for target in "${targets[@]}"; do
     [ "$calls" -ge 1000 ] || fail "$target: $calls calls of the sanitizer, fewer than 1000"
     run "$target" "" -seed=1337 -runs=4 | grep -q "Done 4 runs" || fail "$target: an empty corpus"
     seeds=$out/${target}_seed_corpus.zip
-    count=$(unzip -Z1 "$seeds" 2>/dev/null | wc -l || true)
-    run "$target" "$seeds" -runs=0 >"$work/log" || fail "$target: the seeds: $(tail -5 "$work/log")"
+    count=0
+    if [ -f "$seeds" ]; then
+        count=$(unzip -Z1 "$seeds" | wc -l)
+        run "$target" "$seeds" -runs=0 >"$work/log" || fail "$target: the seeds: $(tail -5 "$work/log")"
+    else
+        fail "$target: no seeds"
+    fi
     echo "$edges edges, $calls sanitizer calls, $count seeds"
 done
 
