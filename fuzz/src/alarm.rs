@@ -105,6 +105,12 @@ frames! {
     "invariant" broken_invariant
     "digest" wrong_digest
     "teardown" left_over
+    "deadlock" deadlock
+    "starvation" starvation
+    "livelock" livelock
+    "cost" wrong_cost
+    "pending" never_done
+    "undecided" undecided
     "text" wrong_text
     "other" other
 }
@@ -164,6 +170,12 @@ mod tests {
             Class::Invariant(1),
             Class::Digest,
             Class::Teardown,
+            Class::Deadlock,
+            Class::Starvation,
+            Class::Livelock,
+            Class::Cost,
+            Class::Pending,
+            Class::Undecided,
         ];
         for class in classes {
             assert!(FAMILIES.contains(&class.family()), "{class}");

@@ -9,6 +9,7 @@ use program::digest::mix;
 use program::{HandleId, Kind, Layout, Op, Program, Range, Ret};
 use reference::Reference;
 
+use crate::overlap::meetings;
 use crate::run::{Lockstep, Moment, Options};
 use crate::verdict::Verdict;
 
@@ -29,6 +30,8 @@ pub struct Domain {
     layout: Layout,
     /// What was last done to each virtual page.
     last: Vec<u16>,
+    /// The kind of each step.
+    kinds: Vec<u8>,
     /// What each handle was made of.
     handles: Vec<Option<Range>>,
 }
@@ -38,6 +41,7 @@ impl Domain {
     ///
     /// * each path and reason to back off of the optimised side, taken once, twice, often;
     /// * each kind of operation with the path it took last and how it ended;
+    /// * each pair of kinds of operation of which one came to a folio while the other was at it;
     /// * each *alias pair*: what was done to a page, and what was done to it next.
     pub fn run(
         &mut self,
@@ -50,6 +54,8 @@ impl Domain {
         self.last.clear();
         self.last.resize((self.layout.end() as usize).min(SPACE), 0);
         self.handles.clear();
+        self.kinds.clear();
+        self.kinds.extend(program.steps().map(|step| Kind::of(&step.op) as u8));
         // The empty program is something, too.
         feature(cell(0, 0), 1);
         let verdict = lockstep.observe(program, options, |moment| self.step(&moment, &mut feature));
@@ -73,6 +79,15 @@ impl Domain {
             Ret::Err(errno) => 4 + errno as u64,
         };
         feature(cell(1, kind << 16 | path << 8 | end), 1);
+
+        meetings(moment.trace, |there, came| {
+            if came == moment.number
+                && let Some(&other) = self.kinds.get(there)
+            {
+                feature(cell(3, u64::from(other) << 8 | kind), 1);
+            }
+            false
+        });
 
         let Some(range) = self.range(op) else { return };
         let span = self.layout.span(range);

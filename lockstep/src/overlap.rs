@@ -10,6 +10,13 @@ struct Touch {
 
 /// Whether two operations that overlap in time touched one folio.
 pub(crate) fn overlap(trace: &[Marked]) -> bool {
+    meetings(trace, |_, _| true)
+}
+
+/// Visits each meeting of two operations that overlap in time on one folio: the number of the one
+/// that was there, and of the one that came; until `visit` says that it has seen enough. Says
+/// whether it did.
+pub(crate) fn meetings(trace: &[Marked], mut visit: impl FnMut(usize, usize) -> bool) -> bool {
     // Touches of operations that are not over, and of those that others overlap.
     let mut touches: Vec<Touch> = Vec::new();
     let mut flying: Vec<usize> = Vec::new();
@@ -26,8 +33,8 @@ pub(crate) fn overlap(trace: &[Marked]) -> bool {
             _ => {}
         }
         let Some(folio) = folio(marked) else { continue };
-        let met = |touch: &Touch| touch.folio == folio && touch.number != number;
-        if touches.iter().any(met) && flying.len() > 1 {
+        let met = |touch: &&Touch| touch.folio == folio && touch.number != number;
+        if flying.len() > 1 && touches.iter().filter(met).any(|touch| visit(touch.number, number)) {
             return true;
         }
         touches.push(Touch { number, folio });

@@ -18,7 +18,7 @@ use crate::verdict::{Class, Divergence, When};
 pub(crate) struct Stage {
     schedule: Slices,
     pub(crate) outs: Vec<Outcome>,
-    trace: Vec<Marked>,
+    pub(crate) trace: Vec<Marked>,
 }
 
 impl Stage {

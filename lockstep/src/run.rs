@@ -2,7 +2,7 @@
 
 use optimized::{Defects, Variant, World};
 use program::digest::mix;
-use program::{Call, Layout, Outcome, Phase, Program, Replay, Ret, Step};
+use program::{Call, Layout, Marked, Outcome, Phase, Program, Replay, Ret, Step};
 use reference::Reference;
 
 use crate::compare::{FieldDiff, Value, What, differences};
@@ -43,6 +43,8 @@ pub struct Moment<'a, R, O> {
     pub reference: &'a R,
     /// The optimised side, after the step.
     pub optimized: &'a O,
+    /// The marks of the concurrent phase that the step is of; empty if it ran alone.
+    pub trace: &'a [Marked],
 }
 
 /// Both sides, and buffers that every run reuses.
@@ -152,6 +154,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
                 before = after;
                 trace = mix(trace ^ after);
                 watch(Moment {
+                    trace: if concurrent { &self.stage.trace } else { &[] },
                     number,
                     step,
                     expected: &self.expected,
