@@ -55,7 +55,7 @@ impl Campaign {
 }
 
 /// Kinds of operation that run in phases so far.
-const PHASE_KINDS: u64 = {
+pub const PHASE_KINDS: u64 = {
     let without = [
         Kind::Mremap,
         Kind::PinLongterm,
