@@ -263,6 +263,7 @@ impl World {
         }
         if nr > 1 {
             self.hit(Path::GupPteRun);
+            self.pay(Item::Pte, nr - 1);
         }
         self.grab(pfn, nr, flags.foll);
         Follow::Pages { page: pfn, nr, writable: bits.write, refused }
@@ -281,9 +282,7 @@ impl World {
         let same =
             |&i: &u32| self.pte(table, vpn + i) == Pte::Present { pfn: Pfn(pfn.0 + i), bits };
         let most = limit.min(in_folio).min(in_table);
-        let more = (1..most).take_while(same).count() as u32;
-        self.pay(Item::Pte, more);
-        1 + more
+        1 + (1..most).take_while(same).count() as u32
     }
 
     /// Why a present leaf does not do, if so; `judge` is the page whose AnonExclusive counts (the

@@ -243,6 +243,7 @@ impl World {
             self.refused_mark(cx, Site::GrabFast);
         }
         self.hit(if nr == 1 { Path::FastPte } else { Path::FastPteRun });
+        self.pay(Item::Pte, nr - 1);
         sink.push(self, pfn, nr, bits.write);
         Step { pages: nr, more }
     }

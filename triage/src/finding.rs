@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use lockstep::{Names, Options, When, minimise, program_hash, render};
-use optimized::{Defect, Defects};
+use optimized::{Defect, Defects, Variant};
 use program::{Layout, Program};
 use serde::Serialize;
 
@@ -178,6 +178,9 @@ pub fn command(file: &Path, defects: Defects) -> String {
     let mut command = quoted(file);
     for defect in on(defects) {
         let _ = write!(command, " --defect {}", defect.info().name);
+    }
+    if defects.variant() != Variant::Batched {
+        let _ = write!(command, " --variant {}", defects.variant().info().name);
     }
     command
 }
