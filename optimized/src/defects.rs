@@ -181,6 +181,11 @@ defects! {
         mechanism: "The walk that hands over ranges takes no references, as if it reported pfns: the pages are used as if they were held.",
         expected: "refcount-underflow",
     }
+    BatchForgotten {
+        id: "C20", name: "batch-forgotten", thread: "follow_huge_pmd, S4 (Gunthorpe: gup slow needs it too)",
+        mechanism: "The slow walk takes a huge PMD one page a visit: right, and 512 times the work.",
+        expected: "cost",
+    }
     RescanForCma {
         id: "A55", name: "rescan-for-cma", thread: "S4 (Gunthorpe)",
         mechanism: "The longterm check goes over the whole output twice, once for ZONE_MOVABLE and once for CMA: nothing but a waste.",

@@ -225,7 +225,9 @@ impl World {
             return missed;
         }
         let index = self.pte_index(place.vpn);
-        let whole = self.batch_of(u32::from(self.shape.ptes) - index);
+        let forgotten = self.has(Defect::BatchForgotten);
+        let whole = if forgotten { 1 } else { u32::from(self.shape.ptes) - index };
+        let whole = self.batch_of(whole);
         self.grab_leaf(cx, Pfn(head.0 + index), whole, bits, place, flags)
     }
 
