@@ -154,9 +154,14 @@ impl World {
         self.vm_write_begin(id).await;
         self.vma_set_flags(mm, id, flags);
         self.mark(cx, || (Mark::Vmas { mm, span }, Seen::Nothing));
-        // With the previous one first, as vma_merge_existing_range prefers when it cannot do both.
-        id = self.vma_merge(cx, mm, span.start, id).await;
-        self.vma_merge(cx, mm, span.end, id).await
+        let (left, right) = self.vma_merge_existing_range(mm, id);
+        if left {
+            id = self.commit_merge(cx, mm, span.start, id).await;
+        }
+        if right {
+            id = self.commit_merge(cx, mm, span.end, id).await;
+        }
+        id
     }
 
     fn vma_set_flags(&self, mm: MmId, id: VmaId, flags: VmaFlags) {
@@ -167,10 +172,44 @@ impl World {
         self.frames.add(digest::vma(mm, vma.start, vma.end, vma.flags));
     }
 
-    /// `vma_merge` across the boundary at `vpn`, if the VMAs on both sides allow it; `inside` is the
-    /// one of them that is being written. Returns that, or what it was merged with.
-    async fn vma_merge(&self, cx: &Cx, mm: MmId, vpn: u32, inside: VmaId) -> VmaId {
-        let Some((prev, next)) = self.vma_mergeable(mm, vpn) else { return inside };
+    /// Whether a VMA can be one with the previous, and with the next (`vma_merge_existing_range`).
+    fn vma_merge_existing_range(&self, mm: MmId, id: VmaId) -> (bool, bool) {
+        let vmas = self.mm(mm).vmas.borrow();
+        let Some(at) = vmas.iter().position(|vma| vma.id == id) else { return (false, false) };
+        let vma = &vmas[at];
+        let prev = at.checked_sub(1).map(|at| &vmas[at]).filter(|prev| {
+            let alike = prev.continues(vma) && prev.flags == vma.flags;
+            alike && self.is_mergeable_anon_vma(vma, prev)
+        });
+        let next = vmas.get(at + 1).filter(|next| {
+            let alike = vma.continues(next) && vma.flags == next.flags;
+            alike && self.is_mergeable_anon_vma(vma, next)
+        });
+        // With the previous one first where it cannot be with both (`are_anon_vmas_compatible`).
+        let both = |prev: &Vma, next: &Vma| {
+            let (a, b) = (prev.anon_vma, next.anon_vma);
+            a.is_none() || b.is_none() || a == b
+        };
+        let right = next.is_some_and(|next| prev.is_none_or(|prev| both(prev, next)));
+        (prev.is_some(), right)
+    }
+
+    /// `is_mergeable_anon_vma`: a VMA may take over its neighbour's anon_vma unless that was forked;
+    /// it does not hand its own on to a neighbour that has none.
+    fn is_mergeable_anon_vma(&self, vma: &Vma, neighbour: &Vma) -> bool {
+        let takes = vma.anon_vma.is_none() && self.anon_vma_chain_is_singular(neighbour);
+        takes || vma.anon_vma == neighbour.anon_vma
+    }
+
+    /// `list_is_singular(&vma->anon_vma_chain)`: it has one, not by fork.
+    fn anon_vma_chain_is_singular(&self, vma: &Vma) -> bool {
+        vma.anon_vma.is_some_and(|own| self.anon_vmas.borrow()[own as usize].is_none())
+    }
+
+    /// Makes one of the VMAs on both sides of `vpn`; `inside` is the one of them that is being
+    /// written. Returns what it is part of then.
+    async fn commit_merge(&self, cx: &Cx, mm: MmId, vpn: u32, inside: VmaId) -> VmaId {
+        let Some((prev, next)) = self.vmas_around(mm, vpn) else { return inside };
         let other = if prev == inside { next } else { prev };
         self.vma_start_write(cx, mm, other).await;
         self.vm_write_begin(other).await;
@@ -187,15 +226,11 @@ impl World {
         prev
     }
 
-    /// The VMAs below and above `vpn`, if they can be one (`can_vma_merge_after`).
-    fn vma_mergeable(&self, mm: MmId, vpn: u32) -> Option<(VmaId, VmaId)> {
+    /// The VMAs below and above `vpn`.
+    fn vmas_around(&self, mm: MmId, vpn: u32) -> Option<(VmaId, VmaId)> {
         let vmas = self.mm(mm).vmas.borrow();
         let at = vmas.iter().position(|vma| vma.start == vpn)?;
-        let (prev, next) = (vmas[at.checked_sub(1)?], vmas[at]);
-        let anon_vmas =
-            prev.anon_vma.is_none() || next.anon_vma.is_none() || prev.anon_vma == next.anon_vma;
-        let alike = prev.continues(&next) && prev.flags == next.flags && anon_vmas;
-        alike.then_some((prev.id, next.id))
+        Some((vmas[at.checked_sub(1)?].id, vmas[at].id))
     }
 
     /// `__anon_vma_prepare`: the VMA at `vpn` gets an anon_vma, that of a
@@ -217,7 +252,11 @@ impl World {
         };
         let next = vmas.get(at + 1).filter(|next| alike(&vma, next));
         let prev = at.checked_sub(1).map(|at| &vmas[at]).filter(|prev| alike(prev, &vma));
-        let found = next.and_then(|v| v.anon_vma).or(prev.and_then(|v| v.anon_vma));
+        // `reusable_anon_vma`
+        let reusable = |vma: Option<&Vma>| {
+            vma.filter(|vma| self.anon_vma_chain_is_singular(vma)).and_then(|vma| vma.anon_vma)
+        };
+        let found = reusable(next).or_else(|| reusable(prev));
         vmas[at].anon_vma = Some(found.unwrap_or_else(|| self.anon_vma_alloc(None)));
         self.mark(cx, || (Mark::AnonVma { mm, vpn }, Seen::Nothing));
     }

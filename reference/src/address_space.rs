@@ -22,7 +22,7 @@ impl State {
         let uffd = Uffd::None;
         let flags = VmaFlags { prot, shared, dontfork, hugepage, nohugepage, uffd, object };
         let Span { start, end } = span;
-        self.insert_vma(mm, Vma { start, end, flags, pgoff, anon_vma: None });
+        self.insert_vma(mm, Vma { start, end, flags, pgoff, anon_vma: None, forked: false });
     }
 
     pub fn munmap(&mut self, mm: MmId, span: Span) -> Done {

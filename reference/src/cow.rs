@@ -40,10 +40,17 @@ impl State {
         Ok(())
     }
 
-    /// `wp_can_reuse_anon_folio` (B4, K9; 6.12 never reuses a large folio here).
+    /// `wp_can_reuse_anon_folio` (B4, K9). 6.12 never reuses a large folio here.
     pub fn can_reuse_anon(&mut self, id: FolioId) -> bool {
         let folio = self.ledger.folio(id);
-        if folio.order > 0 || folio.refcount() > 3 {
+        if folio.order > 0 {
+            let mappings = folio.mapcount();
+            return self.kernel.reuses_large_folios()
+                && mappings > 1
+                && !folio.mm_ids.maybe_shared()
+                && folio.refcount() == mappings;
+        }
+        if folio.refcount() > 3 {
             return false;
         }
         if !folio.lru {

@@ -1,6 +1,6 @@
 //! CPU access and page faults (ops 1, B3).
 
-use program::{Birth, Errno, MmId, Ret, Site, Span, written};
+use program::{Birth, Errno, FILE_PAGES, MmId, ObjectId, Ret, Site, Span, written};
 
 use crate::ledger::FolioId;
 use crate::mm::{Entry, Page, Pmd};
@@ -116,6 +116,9 @@ impl State {
         if access == Access::Write && !vma.flags.shared {
             return self.do_cow_fault(mm, vpn, vma);
         }
+        if access == Access::Read && self.do_fault_around(mm, vpn, vma)? {
+            return Ok(());
+        }
         self.table_for(mm, vpn)?;
         let folio = self.filemap_fault(vma, vpn)?;
         self.install_table(mm, vpn);
@@ -129,6 +132,41 @@ impl State {
             self.ledger.set_dirty(folio, true);
         }
         Ok(())
+    }
+
+    /// `do_fault_around`, where it is switched on (decision 4): maps what is cached in a window
+    /// around `vpn`, and says whether that page was.
+    fn do_fault_around(&mut self, mm: MmId, vpn: u32, vma: &Vma) -> Done<bool> {
+        let pages = self.kernel.fault_around();
+        if pages == 1 {
+            return Ok(false);
+        }
+        let table = vpn / self.ptes * self.ptes;
+        let from = (vpn / pages * pages).max(table).max(vma.start);
+        let to = (from + pages).min(table + self.ptes).min(vma.end);
+        self.table_for(mm, vpn)?;
+        if self.kernel.last_page_makes_no_table() && self.pmd(mm, vpn / self.ptes) == Pmd::None {
+            let regular = matches!(vma.flags.object, Some(ObjectId::File(_)));
+            let first = (from..to).find(|&near| self.cached(vma, near).is_some());
+            let last = first.is_some_and(|first| vma.index(first) == FILE_PAGES - 1);
+            // Inside the file the fault comes again when its page was read, and finds that first.
+            if regular && last && vma.index(vpn) >= FILE_PAGES {
+                return Ok(false);
+            }
+        }
+        for near in from..to {
+            let Some(folio) = self.cached(vma, near).filter(|&folio| !self.is_locked(folio)) else {
+                continue;
+            };
+            if self.entry(mm, near).is_none() {
+                self.install_table(mm, vpn);
+                let write = vma.flags.shared && !vma.wants_writenotify() && vma.is_writable();
+                let page = Page::Of(folio, 0);
+                let entry = Entry { page, read: true, write, dirty: false };
+                self.set_entry(mm, near, Some(entry));
+            }
+        }
+        Ok(self.entry(mm, vpn).is_some())
     }
 
     fn do_cow_fault(&mut self, mm: MmId, vpn: u32, vma: &Vma) -> Done {

@@ -20,6 +20,11 @@ impl State {
         self.cache.get(slot(object))?.get(index as usize).copied().flatten()
     }
 
+    /// The cached folio behind `vpn`.
+    pub fn cached(&self, vma: &Vma, vpn: u32) -> Option<FolioId> {
+        self.resident(vma.flags.object?, vma.index(vpn))
+    }
+
     /// Makes `new` the resident folio, and ends the residency of the one there was.
     pub fn set_resident(&mut self, object: ObjectId, index: u32, new: Option<FolioId>) {
         let slot = slot(object);

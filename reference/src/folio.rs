@@ -3,6 +3,7 @@
 use program::digest::{self, Name};
 use program::{HandleId, LockId, MmId, ObjectId, Place, TaskId};
 
+use crate::mm_ids::MmIds;
 use crate::state::reuse_clone;
 
 /// References of one FOLL_PIN of an order-0 page (GUP_PIN_COUNTING_BIAS).
@@ -51,10 +52,34 @@ pub(crate) struct Folio {
     pub dirty: bool,
     /// Decision 6: on the deferred split list. Not compared.
     pub partially_mapped: bool,
+    /// Kept for large folios. Not compared.
+    pub mm_ids: MmIds,
     pub owners: Vec<Owner>,
     pub pages: Vec<Content>,
 }
-reuse_clone!(Folio { live, name, order, place, anon, lru, dirty, partially_mapped, owners, pages });
+reuse_clone!(Folio {
+    live,
+    name,
+    order,
+    place,
+    anon,
+    lru,
+    dirty,
+    partially_mapped,
+    mm_ids,
+    owners,
+    pages,
+});
+
+impl Owner {
+    /// The mm of a mapping.
+    pub fn mm(self) -> Option<MmId> {
+        match self {
+            Owner::Pte { mm, .. } | Owner::Pmd { mm, .. } => Some(mm),
+            _ => None,
+        }
+    }
+}
 
 impl Folio {
     /// References and other terms that one relation adds to the digest.
@@ -94,8 +119,7 @@ impl Folio {
 
     /// `folio_mapcount`: PTE and PMD mappings of the folio (decision 7).
     pub fn mapcount(&self) -> u64 {
-        let mapping = |owner| matches!(owner, Owner::Pte { .. } | Owner::Pmd { .. });
-        u64::from(self.count(mapping))
+        u64::from(self.count(|owner| owner.mm().is_some()))
     }
 
     /// `_entire_mapcount`.

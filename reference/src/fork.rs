@@ -26,7 +26,8 @@ impl State {
             let anon_vma = vma.anon_vma.map(|_| self.fresh_anon_vma());
             // Who registered the parent is not told of the child (no UFFD_FEATURE_EVENT_FORK).
             let flags = VmaFlags { uffd: Uffd::None, ..vma.flags };
-            self.insert_vma(child, Vma { anon_vma, flags, ..vma });
+            let forked = anon_vma.is_some();
+            self.insert_vma(child, Vma { anon_vma, forked, flags, ..vma });
             // Decision 10: without an anon_vma a later fault finds everything again.
             if anon_vma.is_some() {
                 self.copy_page_range(mm, child, &vma)?;

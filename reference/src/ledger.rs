@@ -8,6 +8,7 @@ use program::{EntryView, PageRef, Place};
 
 use crate::folio::{Content, Folio, Owner};
 use crate::mm::{Entry, Page};
+use crate::mm_ids::MmIds;
 
 /// A folio: an index that means nothing outside this crate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Ledger {
     used: usize,
     vacant: Vec<FolioId>,
     sum: u64,
+    /// Whether large folios keep `mm_ids`.
+    remembers_mms: bool,
 }
 
 impl Clone for Ledger {
@@ -38,11 +41,13 @@ impl Clone for Ledger {
         self.used = other.used;
         self.vacant.clone_from(&other.vacant);
         self.sum = other.sum;
+        self.remembers_mms = other.remembers_mms;
     }
 }
 
 impl Ledger {
-    pub fn reset(&mut self) {
+    pub fn reset(&mut self, remembers_mms: bool) {
+        self.remembers_mms = remembers_mms;
         self.used = 0;
         self.vacant.clear();
         self.sum = 0;
@@ -98,6 +103,7 @@ impl Ledger {
         (folio.live, folio.name, folio.order) = (true, name, order);
         (folio.place, folio.anon) = (place, anon);
         (folio.lru, folio.dirty, folio.partially_mapped) = (false, false, false);
+        folio.mm_ids = MmIds::default();
         folio.owners.clear();
         folio.pages.clear();
         folio.pages.resize(1 << order, Content::default());
@@ -123,17 +129,31 @@ impl Ledger {
 
     /// A relation begins.
     pub fn relate(&mut self, id: FolioId, owner: Owner) {
+        let remembers = self.remembers_mms;
         let folio = self.folio_mut(id);
         folio.owners.push(owner);
+        if remembers
+            && folio.order > 0
+            && let Some(mm) = owner.mm()
+        {
+            folio.mm_ids.mapped(mm, folio.mapcount() as u32);
+        }
         let term = folio.term(owner);
         self.add(term);
     }
 
     /// A relation ends, if there is one. A folio that nobody holds any more is freed at once (ops 0).
     pub fn unrelate(&mut self, id: FolioId, owner: Owner) -> bool {
+        let remembers = self.remembers_mms;
         let folio = self.folio_mut(id);
         let Some(at) = folio.owners.iter().position(|held| *held == owner) else { return false };
         folio.owners.swap_remove(at);
+        if remembers
+            && folio.order > 0
+            && let Some(mm) = owner.mm()
+        {
+            folio.mm_ids.unmapped(mm, folio.mapcount() as u32);
+        }
         let term = folio.term(owner);
         let unheld = folio.owners.is_empty();
         self.sub(term);

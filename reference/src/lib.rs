@@ -15,6 +15,7 @@ mod flight;
 mod folio;
 mod fork;
 mod gup;
+mod kernel;
 mod ledger;
 mod longterm;
 mod lru;
@@ -22,6 +23,7 @@ mod madvise;
 mod mark;
 mod migrate;
 mod mm;
+mod mm_ids;
 mod mremap;
 mod page_alloc;
 mod snapshot;
@@ -29,6 +31,8 @@ mod state;
 mod thp;
 mod userfaultfd;
 mod vma;
+
+pub use kernel::Kernel;
 
 use program::{Advice, Call, Mark, Model, Op, Outcome, Replay, Ret, Seen, Shape, Snapshot};
 
@@ -61,7 +65,13 @@ impl Reference {
 
     /// A machine of the default shape.
     pub fn new() -> Reference {
-        let mut reference = Reference { state: State::default(), before: State::default() };
+        Reference::of(Kernel::default())
+    }
+
+    /// As another kernel does it.
+    pub fn of(kernel: Kernel) -> Reference {
+        let state = State { kernel, ..State::default() };
+        let mut reference = Reference { state, before: State::default() };
         reference.reset(&Shape::default());
         reference
     }

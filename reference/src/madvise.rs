@@ -4,6 +4,7 @@ use program::{Advice, Errno, MmId, Span, VmaFlags};
 
 use crate::fault::Access;
 use crate::gup::Want;
+use crate::mm::Pmd;
 use crate::state::{Done, State, Stop, fail};
 use crate::vma::Vma;
 
@@ -39,6 +40,9 @@ impl State {
             Advice::DontNeed => {
                 self.lru_add_drain(self.now.cpu);
                 self.zap(mm, start, end);
+                if self.kernel.dontneed_frees_tables() {
+                    self.free_empty_tables(mm, start, end);
+                }
                 return Ok(());
             }
             Advice::Collapse => return self.madvise_collapse(mm, vma, start, end),
@@ -48,6 +52,15 @@ impl State {
             self.set_vma_flags(mm, start, end, flags);
         }
         Ok(())
+    }
+
+    /// `try_get_and_clear_pmd`: of the PMDs wholly inside the range.
+    fn free_empty_tables(&mut self, mm: MmId, start: u32, end: u32) {
+        for pmd in start.div_ceil(self.ptes)..end / self.ptes {
+            if self.pmd(mm, pmd) == Pmd::Table {
+                self.set_pmd(mm, pmd, Pmd::None);
+            }
+        }
     }
 
     /// MADV_POPULATE_*: GUP's slow walk without references, drained after. A walk that fails after

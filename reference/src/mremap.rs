@@ -29,6 +29,25 @@ fn extents(old: Span, new: Span, ptes: u32) -> impl Iterator<Item = Extent> {
 
 impl State {
     pub fn mremap(&mut self, mm: MmId, old: Span, new: Span) -> Done {
+        if !self.kernel.mremap_moves_many() {
+            return self.move_vma(mm, old, new);
+        }
+        // `remap_move`: no gap at the start; later ones are kept.
+        let mut at = old.start;
+        while let Some(vma) = self.vma_from(mm, at).filter(|vma| vma.start < old.end) {
+            let piece = Span { start: vma.start.max(at), end: vma.end.min(old.end) };
+            if at == old.start && vma.start > at {
+                return fail(Errno::EFAULT);
+            }
+            let to = |vpn: u32| new.start + (vpn - old.start);
+            self.move_vma(mm, piece, Span { start: to(piece.start), end: to(piece.end) })?;
+            at = piece.end;
+        }
+        if at == old.start { fail(Errno::EFAULT) } else { Ok(()) }
+    }
+
+    /// A range of one VMA.
+    fn move_vma(&mut self, mm: MmId, old: Span, new: Span) -> Done {
         let Some(vma) = self.vma(mm, old.start).filter(|vma| vma.contains(old.start, old.end))
         else {
             return fail(Errno::EFAULT);

@@ -5,6 +5,7 @@ use program::{Range, Ret, Shape, TaskId};
 
 use crate::flight::Flight;
 use crate::gup::{Handle, Want};
+use crate::kernel::Kernel;
 use crate::ledger::{FolioId, Ledger};
 use crate::mm::Mm;
 use crate::page_alloc::Now;
@@ -45,6 +46,7 @@ pub(crate) use reuse_clone;
 
 #[derive(Default, Debug)]
 pub(crate) struct State {
+    pub kernel: Kernel,
     pub shape: Shape,
     /// N: entries a table, pages a huge folio.
     pub ptes: u32,
@@ -73,6 +75,7 @@ pub(crate) struct State {
     pub holds: u32,
 }
 reuse_clone!(State {
+    kernel,
     shape,
     ptes,
     ledger,
@@ -94,7 +97,7 @@ impl State {
     pub fn reset(&mut self, shape: &Shape) {
         self.shape.clone_from(shape);
         self.ptes = u32::from(shape.ptes);
-        self.ledger.reset();
+        self.ledger.reset(self.kernel.reuses_large_folios());
         self.mms.iter_mut().for_each(Mm::clear);
         for handle in &mut self.handles {
             handle.tentative = false;

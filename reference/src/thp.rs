@@ -31,14 +31,14 @@ impl State {
             self.unborn(folio, birth);
             return Err(stop);
         }
-        self.map_new_huge(mm, pmd, folio);
+        self.map_new_huge(mm, pmd, folio, true);
         Ok(true)
     }
 
     /// Maps a new huge folio: ref 1, the PMD; a large folio does not stay in a batch (B2).
-    fn map_new_huge(&mut self, mm: MmId, pmd: u32, folio: FolioId) {
+    fn map_new_huge(&mut self, mm: MmId, pmd: u32, folio: FolioId, write: bool) {
         self.ledger.set_exclusive(folio, 0, true);
-        let entry = Entry { page: Page::Of(folio, 0), read: true, write: true, dirty: false };
+        let entry = Entry { page: Page::Of(folio, 0), read: true, write, dirty: false };
         self.set_pmd(mm, pmd, Pmd::Huge(entry));
         self.lru_add(folio);
     }
@@ -160,11 +160,12 @@ impl State {
                 return fail(Errno::EAGAIN);
             }
         }
-        if writable { Ok(()) } else { fail(Errno::EINVAL) }
+        let allowed = writable || self.kernel.collapses_read_only();
+        if allowed { Ok(()) } else { fail(Errno::EINVAL) }
     }
 
     /// `collapse_huge_page`: copies into a new huge folio. The old pages lose this mapping; the
-    /// table is deposited. The VMA is writable, as one of its PTEs was.
+    /// table is deposited.
     fn collapse_huge_page(&mut self, mm: MmId, pmd: u32) -> Done {
         let birth = Birth::Huge(mm, pmd);
         let huge = self.alloc(Site::Huge, self.huge_order(), birth, true)?;
@@ -175,7 +176,8 @@ impl State {
                 self.zap_entry(mm, vpn);
             }
         }
-        self.map_new_huge(mm, pmd, huge);
+        let write = self.vma(mm, pmd * self.ptes).is_some_and(|vma| vma.is_writable());
+        self.map_new_huge(mm, pmd, huge, write);
         Ok(())
     }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Vma {
     /// Page of the object at `start`; private anonymous: address at creation.
     pub pgoff: u32,
     pub anon_vma: Option<u32>,
+    /// It has that anon_vma by fork.
+    pub forked: bool,
 }
 
 impl Vma {
@@ -108,22 +110,49 @@ impl State {
         let old = std::mem::replace(&mut vmas[i].flags, flags);
         self.ledger.add(digest::vma(mm, start, end, flags));
         self.ledger.sub(digest::vma(mm, start, end, old));
-        let merged = self.merge_with_previous(mm, i);
-        self.merge_with_previous(mm, if merged { i } else { i + 1 });
+        let (left, right) = self.mergeable(mm, i);
+        if right {
+            self.merge_with_next(mm, i);
+        }
+        if left {
+            self.merge_with_next(mm, i - 1);
+        }
     }
 
-    fn merge_with_previous(&mut self, mm: MmId, i: usize) -> bool {
-        let vmas = &mut self.mm_mut(mm).vmas;
-        let Some(previous) = i.checked_sub(1) else { return false };
-        let (Some(&a), Some(&b)) = (vmas.get(previous), vmas.get(i)) else { return false };
-        let one_anon_vma = a.anon_vma == b.anon_vma || a.anon_vma.is_none() || b.anon_vma.is_none();
-        let mergeable = a.flags == b.flags && a.continues_in(&b) && one_anon_vma;
-        if mergeable {
-            vmas[previous].end = b.end;
-            vmas[previous].anon_vma = a.anon_vma.or(b.anon_vma);
-            vmas.remove(i);
+    /// Whether a VMA can be one with the previous, and with the next
+    /// (`vma_merge_existing_range`).
+    fn mergeable(&self, mm: MmId, i: usize) -> (bool, bool) {
+        let vmas = &self.mm(mm).vmas;
+        let vma = &vmas[i];
+        let joins = |a: &Vma, b: &Vma| a.flags == b.flags && a.continues_in(b);
+        let anon = |neighbour: &Vma| self.is_mergeable_anon_vma(vma, neighbour);
+        let previous = i.checked_sub(1).map(|i| &vmas[i]).filter(|p| joins(p, vma) && anon(p));
+        let next = vmas.get(i + 1).filter(|next| joins(vma, next) && anon(next));
+        // The previous one comes first where the two do not go together.
+        let apart = |a: &Vma, b: &Vma| {
+            a.anon_vma.is_some() && b.anon_vma.is_some() && a.anon_vma != b.anon_vma
+        };
+        let right = next.is_some_and(|next| !previous.is_some_and(|p| apart(p, next)));
+        (previous.is_some(), right)
+    }
+
+    /// Whether a changed VMA and its neighbour agree about their anon_vmas. One without takes over
+    /// that of the neighbour, but nobody takes over a forked one (`list_is_singular`).
+    fn is_mergeable_anon_vma(&self, vma: &Vma, neighbour: &Vma) -> bool {
+        match (vma.anon_vma, neighbour.anon_vma) {
+            (None, Some(_)) => !neighbour.forked,
+            (Some(_), None) => self.kernel.merges_into_unfaulted() && !vma.forked,
+            (one, other) => one == other,
         }
-        mergeable
+    }
+
+    fn merge_with_next(&mut self, mm: MmId, i: usize) {
+        let vmas = &mut self.mm_mut(mm).vmas;
+        let next = vmas.remove(i + 1);
+        vmas[i].end = next.end;
+        if vmas[i].anon_vma.is_none() {
+            (vmas[i].anon_vma, vmas[i].forked) = (next.anon_vma, next.forked);
+        }
     }
 
     /// `anon_vma_prepare` (`find_mergeable_anon_vma`: the next VMA's, else the previous one's).
@@ -141,9 +170,8 @@ impl State {
         };
         let next = vmas.get(i + 1).filter(|next| compatible(&vma, next));
         let previous = i.checked_sub(1).map(|i| &vmas[i]).filter(|p| compatible(p, &vma));
-        let reusable = next
-            .and_then(|next| next.anon_vma)
-            .or_else(|| previous.and_then(|previous| previous.anon_vma));
+        let own = |vma: Option<&Vma>| vma.filter(|vma| !vma.forked).and_then(|vma| vma.anon_vma);
+        let reusable = own(next).or_else(|| own(previous));
         let anon_vma = reusable.unwrap_or_else(|| self.fresh_anon_vma());
         self.mm_mut(mm).vmas[i].anon_vma = Some(anon_vma);
     }

@@ -86,6 +86,8 @@ pub enum Command {
     /// Keep collections of programs: stats, minimise, merge, verify, upgrade, import, export
     #[command(after_help = corpus::EXAMPLES)]
     Corpus(corpus::Args),
+    /// Compare the reference with a running Linux, which carries the programs out (needs root)
+    Live(crate::live::LiveArgs),
     /// List the historic bugs that can be switched on in the optimised side
     Defects(DefectsArgs),
     /// Print what each operation of a program costs, variant beside variant
@@ -263,7 +265,7 @@ fn defect_named(text: &str) -> Result<Defect, String> {
 }
 
 /// A number of programs, at least one; `_` may separate digits.
-fn count(text: &str) -> Result<u64, String> {
+pub fn count(text: &str) -> Result<u64, String> {
     match text.replace('_', "").parse() {
         Ok(0) => Err("at least one program must run".to_owned()),
         Ok(count) => Ok(count),
@@ -272,7 +274,7 @@ fn count(text: &str) -> Result<u64, String> {
 }
 
 /// A time, at least a second.
-fn time(text: &str) -> Result<Duration, String> {
+pub fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time < Duration::from_secs(1) { Err("at least 1s".to_owned()) } else { Ok(time) }
 }

@@ -14,9 +14,11 @@ mod exit;
 mod finding;
 mod fmt;
 mod guard;
+mod guest;
 mod hunt;
 mod input;
 mod judge;
+mod live;
 mod progress;
 mod replay;
 mod show;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Fmt(args) => fmt::run(&args),
         Command::Triage(args) => triage::run(&args),
         Command::Corpus(args) => corpus::run(&args),
+        Command::Live(args) => live::run(&args),
         Command::Defects(args) => defects::run(&args),
         Command::Cost(args) => cost::run(&args),
     };

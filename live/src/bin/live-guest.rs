@@ -1,0 +1,61 @@
+//! What runs in the guest: `live-guest [--seed N] [--steps N] [--execs N] [--for SECONDS] [FILE…]`.
+//! Exit codes as those of `mm-lockstep`: 0 clean, 1 a finding, 2 usage, 3 failure.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use live::{Host, Plan, run};
+use program::text;
+
+fn main() -> ExitCode {
+    match plan().map(|plan| carry_out(&plan)) {
+        Ok(code) => ExitCode::from(code),
+        Err(mistake) => {
+            eprintln!("{mistake}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn plan() -> Result<Plan, String> {
+    let mut plan = Plan { seed: 1, steps: 16, ..Plan::default() };
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let mut number = || -> Result<u64, String> {
+            let value = args.next().ok_or(format!("{arg} needs a number"))?;
+            value.parse().map_err(|error| format!("{arg} {value}: {error}"))
+        };
+        match arg.as_str() {
+            "--seed" => plan.seed = number()?,
+            "--steps" => plan.steps = number()? as usize,
+            "--execs" => plan.execs = Some(number()?),
+            "--for" => plan.time = Some(Duration::from_secs(number()?)),
+            file => {
+                let source = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
+                let parsed = text::parse(&source).map_err(|_| format!("{file}: no program"))?;
+                plan.programs.push(parsed.program);
+            }
+        }
+    }
+    Ok(plan)
+}
+
+fn carry_out(plan: &Plan) -> u8 {
+    let host = match Host::new() {
+        Ok(host) => host,
+        Err(reason) => {
+            println!("skipped: {reason}");
+            return 3;
+        }
+    };
+    match run(host, plan, |_| {}) {
+        Ok(report) => {
+            println!("seed {}: {}{:.1} s", plan.seed, report.text(), report.time.as_secs_f64());
+            u8::from(report.found.is_some())
+        }
+        Err(broken) => {
+            println!("the witness failed: {broken}");
+            3
+        }
+    }
+}
