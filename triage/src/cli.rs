@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use optimized::{Defect, Defects, Variant};
 
-use crate::{corpus, triage};
+use crate::{bisect, compare, corpus, explain, export, manual, minimise, report, triage};
 
 /// What this build is called: the version, and the commit if it is known.
 pub const VERSION: &str = env!("MM_LOCKSTEP_VERSION");
@@ -78,6 +78,28 @@ pub enum Command {
     /// Turn a pile of inputs into buckets: replay, minimise, bucket, keep
     #[command(after_help = triage::EXAMPLES)]
     Triage(triage::Args),
+    /// Make a program that shows something as small as it gets
+    #[command(after_help = minimise::EXAMPLES)]
+    Minimise(minimise::Args),
+    /// Tell the story of a finding: in words, in lanes, as a page
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::Args),
+    /// Compare two programs, two findings, or one program in two builds
+    #[command(after_help = compare::EXAMPLES)]
+    Diff(compare::Args),
+    /// Write a program as a Rust test, a C reproducer or an engine's input
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::Args),
+    /// Find the defect or the commit that a finding hangs on
+    #[command(after_help = bisect::EXAMPLES)]
+    Bisect(bisect::Args),
+    /// Make a report of findings: a page, SARIF, JUnit
+    #[command(after_help = report::EXAMPLES)]
+    Report(report::Args),
+    /// Print a completion script for a shell
+    Completions(manual::CompletionsArgs),
+    /// Write manual pages
+    Manual(manual::ManualArgs),
     /// Print the state after each operation of a program
     Show(ShowArgs),
     /// Rewrite programs in canonical text form
@@ -174,6 +196,9 @@ pub struct ReplayArgs {
     pub defects: DefectArgs,
     #[command(flatten)]
     pub bytes: BytesArg,
+    /// Show the two states side by side, as wide as the terminal
+    #[arg(long)]
+    pub diff: bool,
     /// How to print the results
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -253,7 +278,8 @@ fn variant_named(text: &str) -> Result<Variant, String> {
     })
 }
 
-fn defect_named(text: &str) -> Result<Defect, String> {
+/// A defect by its name or id.
+pub fn defect_named(text: &str) -> Result<Defect, String> {
     if let Some(defect) = Defect::find(text) {
         return Ok(defect);
     }

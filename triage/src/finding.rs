@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::campaign::{self, Found, Plan};
 use crate::diff;
 use crate::judge::{Judge, Trouble};
-use crate::write;
+use crate::{side, write};
 
 /// A minimised finding.
 pub struct Finding {
@@ -194,8 +194,35 @@ fn quoted(path: &Path) -> String {
     if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
-/// When and how the two sides differ.
+/// When and how the two sides differ, and their states as a diff.
 pub fn explain(program: &Program, trouble: &Trouble) -> String {
+    let mut out = facts(program, trouble);
+    if let Trouble::Diverged(found) = trouble {
+        let (a, b) = render::pair(&found.reference, &found.optimized, &Layout::of(program));
+        let diff = diff::folded(&a, &b, diff::colours(&std::io::stdout()));
+        if !diff.is_empty() {
+            let _ = write!(out, "\n{diff}");
+        }
+    }
+    out
+}
+
+/// As [`explain`], with the states side by side.
+pub fn beside(program: &Program, trouble: &Trouble) -> String {
+    let mut out = facts(program, trouble);
+    if let Trouble::Diverged(found) = trouble {
+        let (a, b) = render::pair(&found.reference, &found.optimized, &Layout::of(program));
+        let colours = diff::colours(&std::io::stdout());
+        let diff = side::columns(["reference", &a], ["optimised", &b], side::width(), colours);
+        if !diff.is_empty() {
+            let _ = write!(out, "\n{diff}");
+        }
+    }
+    out
+}
+
+/// When the two sides differ, and in which fields.
+fn facts(program: &Program, trouble: &Trouble) -> String {
     let divergence = match trouble {
         Trouble::Panicked(panic) => {
             return format!("panic at {}: {}\n", panic.place, panic.message);
@@ -233,11 +260,6 @@ pub fn explain(program: &Program, trouble: &Trouble) -> String {
         let names = Names::of([&divergence.reference, &divergence.optimized]);
         out.push('\n');
         out.push_str(&lockstep::lanes(&divergence.trace, divergence.at, &layout, &names));
-    }
-    let (a, b) = render::pair(&divergence.reference, &divergence.optimized, &layout);
-    let diff = diff::folded(&a, &b, diff::colours(&std::io::stdout()));
-    if !diff.is_empty() {
-        let _ = write!(out, "\n{diff}");
     }
     out
 }

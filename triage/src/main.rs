@@ -1,16 +1,20 @@
 //! `mm-lockstep`: hunts for divergences between the two memory managers, and takes care of what
 //! it finds.
 
+mod bisect;
 mod bucket;
 mod campaign;
 mod cause;
 mod cli;
 mod collect;
+mod compare;
 mod corpus;
 mod cost;
 mod defects;
 mod diff;
 mod exit;
+mod explain;
+mod export;
 mod finding;
 mod fmt;
 mod guard;
@@ -19,11 +23,17 @@ mod hunt;
 mod input;
 mod judge;
 mod live;
+mod manual;
+mod minimise;
+mod page;
 mod progress;
 mod replay;
+mod report;
 mod show;
+mod side;
 mod stop;
 mod store;
+mod story;
 mod summary;
 mod triage;
 mod write;
@@ -41,6 +51,14 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Fmt(args) => fmt::run(&args),
+        Command::Minimise(args) => minimise::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Diff(args) => compare::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Bisect(args) => bisect::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Manual(args) => manual::manual(&args),
         Command::Triage(args) => triage::run(&args),
         Command::Corpus(args) => corpus::run(&args),
         Command::Live(args) => live::run(&args),

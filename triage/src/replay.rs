@@ -81,7 +81,11 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
                 for line in failed_lines(trouble, &expects) {
                     let _ = writeln!(out, "{name}:{line}: this expectation does not hold");
                 }
-                out.push_str(&finding::explain(&program, trouble));
+                out.push_str(&if args.diff {
+                    finding::beside(&program, trouble)
+                } else {
+                    finding::explain(&program, trouble)
+                });
             }
             None => {
                 let steps = program.steps().count();

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use clap::Args as ClapArgs;
 use comfy_table::{CellAlignment, Table, presets};
-use lockstep::{Options, When, minimise, program_hash, render};
+use lockstep::{Options, When, program_hash, render};
 use optimized::Defects;
 use program::digest::mix;
 use program::{Layout, Program};
@@ -23,7 +23,7 @@ use crate::collect::{self, Artifact};
 use crate::exit::{Exit, Stop};
 use crate::judge::{Judge, Sight, Suspicion, Trouble};
 use crate::store::{Bucket, Entry, Record, Run, SCHEMA, Source, Store, Verdict};
-use crate::{finding, input, progress, stop, write};
+use crate::{finding, input, minimise, progress, stop, write};
 
 /// Examples for `--help`.
 pub const EXAMPLES: &str = "\
@@ -265,11 +265,8 @@ impl Clerk {
         // With the cause alone on, no other bug can take its place while the program shrinks.
         let on = cause.map_or(self.defects, Defects::only);
         let mut judge = Judge::new(on, Options { paranoid: true });
-        let mut look = |program: &Program| judge.look(program);
-        let sight = look(program).unwrap_or(sight);
-        let same = |candidate: &Program| look(candidate).is_some_and(|seen| sight.covers(&seen));
-        let (minimal, _) = minimise::minimise(program, same);
-        let seen = look(&minimal)?;
+        let sight = judge.look(program).unwrap_or(sight);
+        let (minimal, seen, _) = minimise::smallest(program, &sight, on);
         let titles = Titles::of(&minimal, &seen, &self.suspicion, cause);
         let name = cause.map(|defect| defect.info().name.to_owned());
         let verdict = describe(&minimal, &seen, titles, name, &self.names);

@@ -1,0 +1,134 @@
+//! `minimise`: the smallest program that shows the same.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+use lockstep::Options;
+use lockstep::minimise::{self, Effort};
+use optimized::Defects;
+use program::Program;
+use serde::Serialize;
+
+use crate::cli::{BytesArg, DefectArgs, Format};
+use crate::exit::{Exit, Stop};
+use crate::judge::{Judge, Sight};
+use crate::{finding, input, write};
+
+/// Examples for `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  mm-lockstep minimise corpus/seeds/fork-x-pin.txt --defect fork-shares-pinned
+  mm-lockstep minimise --bytes crash-1a2b3c4d --defect canary -o small.txt
+
+Fewest operations first, then fewest preemptions, then the simplest values; every step of the way
+shows a finding of the same class on the same paths. The program goes to standard output (or -o),
+what was tried to standard error.
+
+Exit codes: 0 done, 3 the program cannot be read, 4 it shows nothing.";
+
+/// Arguments of `minimise`.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// The program, in text or byte form; `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    defects: DefectArgs,
+    #[command(flatten)]
+    bytes: BytesArg,
+    /// Where to write the program
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Json {
+    schema_version: u32,
+    class: String,
+    steps_before: usize,
+    steps: usize,
+    slices_before: usize,
+    slices: usize,
+    runs: u64,
+    changes: Vec<Change>,
+    program: String,
+}
+
+#[derive(Serialize)]
+struct Change {
+    change: &'static str,
+    tried: u64,
+    taken: u64,
+}
+
+/// The smallest program that shows what `sight` is, and what it shows.
+pub fn smallest(program: &Program, sight: &Sight, defects: Defects) -> (Program, Sight, Effort) {
+    let mut judge = Judge::new(defects, Options { paranoid: true });
+    let mut last = sight.clone();
+    let (minimal, effort) = minimise::minimise(program, |candidate| {
+        let seen = judge.look(candidate).filter(|seen| sight.covers(seen));
+        seen.map(|seen| last = seen).is_some()
+    });
+    (minimal, last, effort)
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Exit, Stop> {
+    let program = input::load(&args.file, args.bytes.bytes)?.program;
+    let defects = args.defects.set();
+    let mut judge = Judge::new(defects, Options { paranoid: true });
+    let Some(sight) = judge.look(&program) else {
+        eprintln!("{}: clean, there is nothing to keep", input::name(&args.file));
+        return Ok(Exit::NotReproducible);
+    };
+    let (minimal, seen, effort) = smallest(&program, &sight, defects);
+    let class = seen.trouble.signature().class;
+    let mut text = format!("# {class}\n");
+    for defect in finding::on(defects) {
+        let _ = writeln!(text, "# found with --defect {}", defect.info().name);
+    }
+    let _ = write!(text, "{minimal}");
+    if let Some(file) = &args.output {
+        write::file(file, &text)?;
+    }
+    if args.format == Format::Json {
+        let changes = effort.changes.iter();
+        let changes = changes.map(|(&change, &[tried, taken])| Change { change, tried, taken });
+        write::json(&Json {
+            schema_version: 1,
+            class,
+            steps_before: program.steps().count(),
+            steps: minimal.steps().count(),
+            slices_before: slices(&program),
+            slices: slices(&minimal),
+            runs: effort.runs,
+            changes: changes.collect(),
+            program: text,
+        })?;
+        return Ok(Exit::Clean);
+    }
+    if args.output.is_none() {
+        write::text(&text)?;
+    }
+    eprintln!(
+        "{} operations made {}, {} preemptions made {}, in {} runs",
+        program.steps().count(),
+        minimal.steps().count(),
+        slices(&program),
+        slices(&minimal),
+        effort.runs
+    );
+    for (change, [tried, taken]) in &effort.changes {
+        eprintln!("  {change}: tried {tried}, kept {taken}");
+    }
+    Ok(Exit::Clean)
+}
+
+/// Scheduling decisions of a program.
+pub fn slices(program: &Program) -> usize {
+    program.schedule.slices.len() + program.schedule.cycle.len()
+}
