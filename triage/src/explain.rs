@@ -95,6 +95,9 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
         let _ = writeln!(out, "{line}");
     }
     let _ = write!(out, "\n{}", lanes(&story, program.shape.cpus, side::width()));
+    if !story.lanes.is_empty() {
+        let _ = write!(out, "\n{}", story.lanes);
+    }
     if let Some(file) = &args.html {
         let _ = writeln!(out, "\nwritten to {}", file.display());
     }

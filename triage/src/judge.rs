@@ -131,11 +131,12 @@ impl Judge {
             Err(panic) => Some(Trouble::Panicked(panic)),
         };
         let total = self.lockstep.take_stats().paths;
-        // The step that diverges has been watched, what came after the program's steps has not.
+        // A step that diverges has been watched, but not what gives everything back, nor the steps
+        // of a concurrent phase.
         if let Some(Trouble::Diverged(found)) = &trouble
-            && matches!(found.when, When::Step(..))
+            && let When::Step(number, _) = found.when
         {
-            steps.pop();
+            steps.truncate(number + 1);
         }
         for pair in steps.windows(2) {
             taken(&pair[0], &pair[1]).for_each(|path| suspicion.note(path, false));

@@ -32,6 +32,7 @@ struct Page<'a> {
     dots: Vec<Dot>,
     tales: &'a [Tale],
     wrong: Option<usize>,
+    marks: &'a str,
 }
 
 struct Lane {
@@ -120,6 +121,7 @@ pub fn render(title: &str, program: &Program, story: &Story, lines: &[String]) -
         curves,
         dots,
         tales: &story.tales,
+        marks: &story.lanes,
         wrong: story.tales.iter().position(|tale| tale.divergent),
     };
     page.render().unwrap_or_else(|error| format!("{error}"))

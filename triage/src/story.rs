@@ -59,6 +59,8 @@ pub struct Story {
     pub when: String,
     /// The path that the optimised side took last.
     pub path: Option<&'static str>,
+    /// The concurrent phase in which they differ, mark by mark in lanes; else empty.
+    pub lanes: String,
     /// What differs: the field, and the label and value of each side.
     pub fields: Vec<[String; 5]>,
 }
@@ -132,6 +134,10 @@ pub fn tell(program: &Program, defects: Defects) -> Story {
             _ => format!("step {}", tales.len() + 1),
         },
         path: divergence.and_then(|found| found.path),
+        lanes: divergence.map_or_else(String::new, |found| {
+            let names = Names::of([&found.reference, &found.optimized]);
+            lockstep::lanes(&found.trace, found.at, &layout, &names)
+        }),
         fields: fields.map_or_else(Vec::new, Iterator::collect),
         tales,
     }
