@@ -12,7 +12,7 @@
 //!   kept too ([`Arena::mapped`]): random programs aim there, no rule depends on it.
 
 use crate::object::Object;
-use crate::op::{AreaId, Foll, HandleId, LockId, MmId, Op, Range};
+use crate::op::{AreaId, Foll, HandleId, LockId, MigrationId, MmId, Op, Range};
 
 /// Areas a program may create.
 pub const MAX_AREAS: usize = 64;
@@ -22,6 +22,8 @@ pub const MAX_MMS: usize = 8;
 pub const MAX_HANDLES: usize = 64;
 /// Locks a program may create.
 pub const MAX_LOCKS: usize = 16;
+/// Device migrations a program may create.
+pub const MAX_MIGRATIONS: usize = 16;
 /// CPUs a machine may have.
 pub const MAX_CPUS: usize = 8;
 
@@ -114,6 +116,7 @@ struct Objects {
     areas: Set,
     handles: Set,
     locks: Set,
+    migrations: Set,
 }
 
 /// What one CPU did in the current phase.
@@ -130,10 +133,12 @@ pub struct Arena {
     area_count: u8,
     handle_count: u8,
     lock_count: u8,
+    migration_count: u8,
     mms: Set,
     gets: Set,
     pins: Set,
     locks: Set,
+    migrations: Set,
     /// Length of each area.
     lens: [u16; MAX_AREAS],
     /// Most pages each handle can hold.
@@ -154,10 +159,12 @@ impl Default for Arena {
             area_count: 0,
             handle_count: 0,
             lock_count: 0,
+            migration_count: 0,
             mms: Set::default(),
             gets: Set::default(),
             pins: Set::default(),
             locks: Set::default(),
+            migrations: Set::default(),
             lens: [0; MAX_AREAS],
             handle_lens: [0; MAX_HANDLES],
             mapped: [Set::default(); MAX_MMS],
@@ -179,6 +186,7 @@ impl Arena {
         self.mapped[0] = Set::default();
         (self.area_count, self.handle_count, self.lock_count) = (0, 0, 0);
         (self.gets, self.pins, self.locks) = Default::default();
+        (self.migration_count, self.migrations) = Default::default();
     }
 
     /// A new phase: what earlier phases created is now seen by every CPU.
@@ -226,6 +234,16 @@ impl Arena {
         self.locks & !(self.created.locks & !self.own(cpu).created.locks)
     }
 
+    /// Device migrations that `cpu` may use now.
+    pub fn migrations(&self, cpu: u8) -> Set {
+        self.migrations & !(self.created.migrations & !self.own(cpu).created.migrations)
+    }
+
+    /// Device migrations that `cpu` may finalize now.
+    pub fn finalizable(&self, cpu: u8) -> Set {
+        self.migrations(cpu) & !self.used_elsewhere(cpu, |used| used.migrations)
+    }
+
     /// Whether the handle, which must be live, is of a `get` or of a `pin`.
     pub fn foll(&self, handle: HandleId) -> Foll {
         if self.gets.contains(handle.0) { Foll::Get } else { Foll::Pin }
@@ -253,6 +271,7 @@ impl Arena {
             Object::Area(area) => area.0 < self.area_count,
             Object::Handle(handle) => handle.0 < self.handle_count,
             Object::Lock(lock) => lock.0 < self.lock_count,
+            Object::Migration(migration) => migration.0 < self.migration_count,
         }
     }
 
@@ -263,6 +282,7 @@ impl Arena {
             Object::Area(area) => area.0 < self.area_count,
             Object::Handle(handle) => (self.gets | self.pins).contains(handle.0),
             Object::Lock(lock) => self.locks.contains(lock.0),
+            Object::Migration(migration) => self.migrations.contains(migration.0),
         }
     }
 
@@ -284,6 +304,12 @@ impl Arena {
     /// The id of the next lock.
     pub fn next_lock(&self) -> Option<LockId> {
         (usize::from(self.lock_count) < MAX_LOCKS).then_some(LockId(self.lock_count))
+    }
+
+    /// The id of the next device migration.
+    pub fn next_migration(&self) -> Option<MigrationId> {
+        let room = usize::from(self.migration_count) < MAX_MIGRATIONS;
+        room.then_some(MigrationId(self.migration_count))
     }
 
     /// Takes note of a step of a valid program: what it uses, creates and consumes.
@@ -338,6 +364,17 @@ impl Arena {
                 self.created::<SHARED>(cpu, |created| &mut created.locks, lock.0);
             }
             Op::UnlockPage { lock } => self.locks = self.locks.without(lock.0),
+            Op::MigrateVmaSetup { migration, .. } | Op::MigrateDeviceRange { migration, .. } => {
+                self.migration_count += 1;
+                self.migrations.insert(migration.0);
+                self.created::<SHARED>(cpu, |created| &mut created.migrations, migration.0);
+            }
+            Op::MigrateVmaPages { migration, .. } if SHARED => {
+                self.own_mut(cpu).used.migrations.insert(migration.0);
+            }
+            Op::MigrateVmaFinalize { migration } => {
+                self.migrations = self.migrations.without(migration.0);
+            }
             _ => {}
         }
     }

@@ -5,9 +5,9 @@
 //! reference's list of relations arrive at the same sum exactly when they agree. Everything else
 //! is one mixed term that is added when the fact becomes true and subtracted when it ends.
 
-use crate::op::{HandleId, LockId, MmId, TaskId};
+use crate::op::{HandleId, LockId, MigrationId, MmId, TaskId};
 use crate::shape::Place;
-use crate::snapshot::{EntryView, ObjectId, PageRef, Snapshot, VmaFlags};
+use crate::snapshot::{EntryView, MigratePfn, ObjectId, PageRef, Snapshot, VmaFlags};
 
 /// A folio's name: a hash of its birth certificate, never of its pfn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord, Default)]
@@ -150,11 +150,14 @@ fn page_code(page: PageRef) -> u64 {
 
 #[inline]
 fn entry_term(tag: u64, mm: MmId, index: u32, view: EntryView) -> u64 {
-    let flags = u64::from(view.read) | u64::from(view.write) << 1 | u64::from(view.dirty) << 2;
+    let flags = u64::from(view.read)
+        | u64::from(view.write) << 1
+        | u64::from(view.dirty) << 2
+        | view.kind.code() << 3;
     term(tag, page_code(view.page), u64::from(mm.0) << 40 | u64::from(index) << 8 | flags)
 }
 
-/// A present PTE at page `vpn`.
+/// A PTE that is not none at page `vpn`.
 #[inline]
 pub fn entry(mm: MmId, vpn: u32, view: EntryView) -> u64 {
     entry_term(12, mm, vpn, view)
@@ -218,6 +221,14 @@ pub fn lock(lock: LockId, name: Name) -> u64 {
     term(19, name.0, u64::from(lock.0))
 }
 
+/// The `index`-th page of an open migration.
+#[inline]
+pub fn migration(migration: MigrationId, index: u32, pfn: MigratePfn) -> u64 {
+    let name = |name: Option<Name>| name.map_or(0, |name| name.0);
+    let pages = name(pfn.src) ^ spread(name(pfn.dst)) ^ u64::from(pfn.migrate);
+    term(23, pages, u64::from(migration.0) << 32 | u64::from(index))
+}
+
 /// Page `index` of `object` is resident.
 #[inline]
 pub fn cache(object: ObjectId, index: u32, name: Name) -> u64 {
@@ -271,6 +282,9 @@ impl Snapshot {
             (0..).zip(pages).for_each(|(index, &page)| add(handle(id, index, page)));
         }
         self.locks.iter().for_each(|(&id, &name)| add(lock(id, name)));
+        for (&id, pfns) in &self.migrations {
+            (0..).zip(pfns).for_each(|(index, &pfn)| add(migration(id, index, pfn)));
+        }
         self.cache.iter().for_each(|(&(object, index), &name)| add(cache(object, index, name)));
         for (cpu, names) in (0..).zip(&self.batches) {
             names.iter().for_each(|&name| add(batch(name, cpu)));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::expect::{Expect, Field, Target};
 use crate::object::Object;
-use crate::op::{AreaId, HandleId, LockId, MmId, Op, Range, Step, written};
+use crate::op::{AreaId, HandleId, LockId, MigrationId, MmId, Op, Range, Step, written};
 use crate::program::{Phase, Program};
 use crate::validate::Part;
 
@@ -171,7 +171,7 @@ pub fn insert_step(program: &Program, phase: usize, inside: bool, step: Step) ->
 /// must have been created under a number of its own.
 pub fn renumber(program: &mut Program) {
     let mut numbers = BTreeMap::from([(Object::Mm(MmId(0)), Object::Mm(MmId(0)))]);
-    let (mut mms, mut areas, mut handles, mut locks) = (1, 0, 0, 0);
+    let (mut mms, mut areas, mut handles, mut locks, mut migrations) = (1, 0, 0, 0, 0);
     let next = |of: &mut u8| std::mem::replace(of, of.wrapping_add(1));
     for step in program.steps() {
         if let Some(object) = step.op.creates() {
@@ -180,6 +180,7 @@ pub fn renumber(program: &mut Program) {
                 Object::Area(_) => Object::Area(AreaId(next(&mut areas))),
                 Object::Handle(_) => Object::Handle(HandleId(next(&mut handles))),
                 Object::Lock(_) => Object::Lock(LockId(next(&mut locks))),
+                Object::Migration(_) => Object::Migration(MigrationId(next(&mut migrations))),
             };
             numbers.insert(object, new);
         }
@@ -193,6 +194,7 @@ fn rename(program: &mut Program, from: usize, number: impl Fn(Object) -> u8) {
     let area = |area: &mut AreaId| area.0 = number(Object::Area(*area));
     let handle = |handle: &mut HandleId| handle.0 = number(Object::Handle(*handle));
     let lock = |lock: &mut LockId| lock.0 = number(Object::Lock(*lock));
+    let migration = |one: &mut MigrationId| one.0 = number(Object::Migration(*one));
     for step in program.steps_mut().skip(from) {
         step.op.mm_mut().into_iter().for_each(mm);
         step.op.range_mut().into_iter().for_each(|range| area(&mut range.area));
@@ -207,6 +209,10 @@ fn rename(program: &mut Program, from: usize, number: impl Fn(Object) -> u8) {
                 also.iter_mut().for_each(handle);
             }
             Op::LockPage { lock: one, .. } | Op::UnlockPage { lock: one } => lock(one),
+            Op::MigrateVmaSetup { migration: one, .. }
+            | Op::MigrateDeviceRange { migration: one, .. }
+            | Op::MigrateVmaPages { migration: one, .. }
+            | Op::MigrateVmaFinalize { migration: one } => migration(one),
             _ => {}
         }
     }
@@ -217,7 +223,7 @@ fn rename(program: &mut Program, from: usize, number: impl Fn(Object) -> u8) {
                 area(&mut range.area);
             }
             Target::Handle(one, _) => handle(one),
-            Target::Result | Target::Machine => {}
+            Target::Result | Target::Out(_) | Target::Machine => {}
         }
     }
 }
@@ -245,7 +251,7 @@ fn follow(
     let object = match expect.target {
         Target::Page(_, range) => Some(Object::Area(range.area)),
         Target::Handle(handle, _) => Some(Object::Handle(handle)),
-        Target::Result | Target::Machine => None,
+        Target::Result | Target::Out(_) | Target::Machine => None,
     };
     let mm = match expect.target {
         Target::Page(mm, _) => Some(Object::Mm(mm)),
@@ -255,7 +261,8 @@ fn follow(
         return None;
     }
     let before = renumbered.get(..expect.after)?;
-    if expect.target == Target::Result && before.last()?.is_none() {
+    let of_step = matches!(expect.target, Target::Result | Target::Out(_));
+    if of_step && before.last()?.is_none() {
         return None;
     }
     let after = before.iter().flatten().count();

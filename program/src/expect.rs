@@ -12,6 +12,8 @@ pub enum Target {
     Page(MmId, Range),
     /// The `index`-th page of a handle.
     Handle(HandleId, u16),
+    /// The `index`-th page that the step just done read or reported.
+    Out(u16),
     /// The whole machine.
     Machine,
 }
@@ -45,8 +47,13 @@ pub enum Field {
     Locked,
     /// The shared zero page. 0 or 1.
     Zero,
-    /// 0 normal, 1 movable, 2 cma (text: the names).
+    /// 0 normal, 1 movable, 2 cma, 3 device, 4 coherent (text: the names).
     Zone,
+    /// [`EntryKind::code`](crate::EntryKind::code) plus 1; 0 for none (text: `none`, `present`,
+    /// `migration`, `migration_exclusive`, `private`, `exclusive`).
+    Entry,
+    /// What `hmm_range_fault` said of the page (text: see [`hmm`](crate::hmm)).
+    Hmm,
     /// The page's content (text: `0`, `STEP.PAGE` as written, `fFILE.INDEX` as on disk).
     Data,
     /// Pages in use in the place with this number.
@@ -70,7 +77,7 @@ pub struct Expect {
 
 impl Field {
     /// Every field.
-    pub const ALL: [Field; 18] = [
+    pub const ALL: [Field; 22] = [
         Field::Ref,
         Field::Map,
         Field::PageMap,
@@ -85,10 +92,14 @@ impl Field {
         Field::Locked,
         Field::Zero,
         Field::Zone,
+        Field::Entry,
+        Field::Hmm,
         Field::Data,
         Field::Used(0),
         Field::Used(1),
         Field::Used(2),
+        Field::Used(3),
+        Field::Used(4),
     ];
 
     /// Its name in the text form.
@@ -108,10 +119,14 @@ impl Field {
             Field::Locked => "locked",
             Field::Zero => "zero",
             Field::Zone => "zone",
+            Field::Entry => "entry",
+            Field::Hmm => "hmm",
             Field::Data => "data",
             Field::Used(0) => "used.normal",
             Field::Used(1) => "used.movable",
-            Field::Used(_) => "used.cma",
+            Field::Used(2) => "used.cma",
+            Field::Used(3) => "used.device",
+            Field::Used(_) => "used.coherent",
         }
     }
 }

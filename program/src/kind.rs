@@ -1,6 +1,6 @@
 //! Kinds of operation, at the grain at which random programs choose between them.
 
-use crate::op::{Advice, Backing, Entry, Foll, Op, Site, Uffdio};
+use crate::op::{Advice, Backing, Direction, Entry, Foll, Op, Site, Uffdio};
 
 macro_rules! kinds {
     ($($kind:ident $name:literal $weight:literal)*) => {
@@ -30,26 +30,26 @@ macro_rules! kinds {
 
 kinds! {
     Nop "nop" 1
-    MmapAnon "mmap-private" 10
+    MmapAnon "mmap-private" 8
     MmapShmem "mmap-shared" 3
     MmapFilePrivate "mmap-file-private" 3
     MmapFileShared "mmap-file-shared" 3
-    Munmap "munmap" 5
-    Mprotect "mprotect" 8
-    Mremap "mremap" 6
-    DontNeed "dontneed" 5
+    Munmap "munmap" 4
+    Mprotect "mprotect" 6
+    Mremap "mremap" 5
+    DontNeed "dontneed" 4
     DontFork "dontfork" 2
     DoFork "dofork" 1
     HugePage "hugepage" 2
     NoHugePage "nohugepage" 2
-    Collapse "collapse" 6
-    PopulateRead "populate-read" 3
-    PopulateWrite "populate-write" 4
-    Read "read" 12
-    Write "write" 20
-    Fork "fork" 9
+    Collapse "collapse" 5
+    PopulateRead "populate-read" 2
+    PopulateWrite "populate-write" 3
+    Read "read" 8
+    Write "write" 15
+    Fork "fork" 7
     Exit "exit" 5
-    Get "get" 5
+    Get "get" 4
     GetFast "get-fast" 4
     GetFastOnly "get-fast-only" 3
     Pin "pin" 5
@@ -57,13 +57,13 @@ kinds! {
     PinLongterm "pin-longterm" 3
     PinLongtermFast "pin-longterm-fast" 2
     Walk "walk" 1
-    Put "put" 6
-    Unpin "unpin" 14
+    Put "put" 4
+    Unpin "unpin" 10
     Peek "peek" 3
     LruAddDrain "lru-add-drain" 3
     LruAddDrainAll "lru-add-drain-all" 2
-    SplitFolio "split-folio" 6
-    Migrate "migrate" 9
+    SplitFolio "split-folio" 5
+    Migrate "migrate" 7
     Offline "offline" 4
     LockPage "lock-page" 1
     UnlockPage "unlock-page" 3
@@ -73,6 +73,17 @@ kinds! {
     UffdCopy "uffd-copy" 3
     UffdZeroPage "uffd-zeropage" 2
     UffdWake "uffd-wake" 1
+    MigrateVmaSetup "migrate-vma-setup" 2
+    MigrateDeviceRange "migrate-device-range" 1
+    MigrateVmaPages "migrate-vma-pages" 3
+    MigrateVmaFinalize "migrate-vma-finalize" 3
+    ToDevice "migrate-to-device" 4
+    ToSystem "migrate-to-system" 2
+    DeviceEvict "device-evict" 1
+    DeviceRead "device-read" 2
+    DeviceWrite "device-write" 2
+    HmmRangeFault "hmm-range-fault" 2
+    MakeDeviceExclusive "make-device-exclusive" 2
 }
 
 impl Kind {
@@ -133,6 +144,17 @@ impl Kind {
             Op::Offline { .. } => Kind::Offline,
             Op::LockPage { .. } => Kind::LockPage,
             Op::UnlockPage { .. } => Kind::UnlockPage,
+            Op::MigrateVmaSetup { .. } => Kind::MigrateVmaSetup,
+            Op::MigrateDeviceRange { .. } => Kind::MigrateDeviceRange,
+            Op::MigrateVmaPages { .. } => Kind::MigrateVmaPages,
+            Op::MigrateVmaFinalize { .. } => Kind::MigrateVmaFinalize,
+            Op::DeviceMigrate { to: Direction::ToDevice, .. } => Kind::ToDevice,
+            Op::DeviceMigrate { to: Direction::ToSystem, .. } => Kind::ToSystem,
+            Op::DeviceEvict { .. } => Kind::DeviceEvict,
+            Op::DeviceRead { .. } => Kind::DeviceRead,
+            Op::DeviceWrite { .. } => Kind::DeviceWrite,
+            Op::HmmRangeFault { .. } => Kind::HmmRangeFault,
+            Op::MakeDeviceExclusive { .. } => Kind::MakeDeviceExclusive,
         }
     }
 
@@ -145,6 +167,21 @@ impl Kind {
     pub fn bit(self) -> u64 {
         1 << self as u32
     }
+
+    /// The kinds of a driver: only on a machine with device memory.
+    pub(crate) const DEVICE: u64 = bits(&[
+        Kind::MigrateVmaSetup,
+        Kind::MigrateDeviceRange,
+        Kind::MigrateVmaPages,
+        Kind::MigrateVmaFinalize,
+        Kind::ToDevice,
+        Kind::ToSystem,
+        Kind::DeviceEvict,
+        Kind::DeviceRead,
+        Kind::DeviceWrite,
+        Kind::HmmRangeFault,
+        Kind::MakeDeviceExclusive,
+    ]);
 
     /// Whether it is about a range of an area that exists.
     pub(crate) fn has_range(self) -> bool {
@@ -164,6 +201,10 @@ impl Kind {
             LruAddDrainAll,
             Offline,
             UnlockPage,
+            MigrateDeviceRange,
+            MigrateVmaPages,
+            MigrateVmaFinalize,
+            DeviceEvict,
         ]);
         NO & self.bit() == 0
     }
@@ -199,6 +240,8 @@ impl Kind {
             self,
             Read | Write | Fork | Collapse | PopulateRead | PopulateWrite | Get | GetFast | Pin
         ) || matches!(self, PinFast | PinLongterm | PinLongtermFast | Walk | Migrate | UffdCopy)
+            || matches!(self, ToSystem | DeviceEvict | MigrateVmaPages)
+            || matches!(self, DeviceRead | DeviceWrite | HmmRangeFault | MakeDeviceExclusive)
     }
 
     /// The sites at which it can fail.
@@ -217,9 +260,14 @@ impl Kind {
             Walk => &[Table, Page, Huge, Cache],
             GetFast | PinFast => &[GrabFast, Grab, Table, Page, Huge, Cache],
             GetFastOnly => &[GrabFast],
-            Migrate => &[Dst],
+            Migrate | ToSystem | DeviceEvict => &[Dst],
             UffdCopy => &[Table, Page],
             UffdZeroPage => &[Table],
+            ToDevice => &[Device, Table],
+            MigrateVmaPages => &[Device, Dst, Table],
+            DeviceRead => &[Dst, Driver, Table, Page],
+            DeviceWrite | HmmRangeFault => &[Dst, Driver, Table, Page, Huge],
+            MakeDeviceExclusive => &[Grab, Dst, Page],
             _ => &[],
         }
     }

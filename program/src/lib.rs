@@ -11,6 +11,7 @@ pub mod edit;
 pub mod expect;
 pub mod family;
 pub mod generate;
+pub mod hmm;
 pub mod kind;
 pub mod mark;
 pub mod model;
@@ -38,8 +39,9 @@ pub use model::{Call, Model, Replay};
 pub use mutate::Mutator;
 pub use object::Object;
 pub use op::{
-    Advice, AreaId, Backing, Entry, FILE_PAGES, FILES, Fail, Foll, Form, HandleId, LockId, MmId,
-    Mode, Op, Prot, Range, Report, Site, Step, TaskId, Uffdio, on_disk, written,
+    Advice, AreaId, Backing, Device, Direction, Entry, FILE_PAGES, FILES, Fail, Foll, Form,
+    HandleId, LockId, MigrationId, MmId, Mode, Op, Prot, Range, Report, Request, Select, Site,
+    Step, TaskId, Uffdio, on_disk, written,
 };
 pub use outcome::{Errno, Outcome, Ret};
 pub use program::{Layout, Phase, Program, Span};
@@ -47,6 +49,7 @@ pub use rng::SplitMix64;
 pub use schedule::{Schedule, Slice};
 pub use shape::{Faults, Place, Preempt, Shape, Thp};
 pub use snapshot::{
-    EntryView, FolioView, MmView, ObjectId, PageRef, Snapshot, Uffd, VmaFlags, VmaView,
+    EntryKind, EntryView, FolioView, MigratePfn, MmView, ObjectId, PageRef, Snapshot, Uffd,
+    VmaFlags, VmaView,
 };
 pub use validate::{Fault, Invalid};

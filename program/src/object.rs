@@ -1,6 +1,6 @@
 //! The objects that operations name, and which operation names which.
 
-use crate::op::{AreaId, HandleId, LockId, MmId, Op, Range};
+use crate::op::{AreaId, HandleId, LockId, MigrationId, MmId, Op, Range};
 
 /// An object that steps name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -13,6 +13,8 @@ pub enum Object {
     Handle(HandleId),
     /// A held folio lock.
     Lock(LockId),
+    /// An open device migration.
+    Migration(MigrationId),
 }
 
 impl Object {
@@ -23,6 +25,7 @@ impl Object {
             Object::Area(area) => area.0,
             Object::Handle(handle) => handle.0,
             Object::Lock(lock) => lock.0,
+            Object::Migration(migration) => migration.0,
         }
     }
 }
@@ -45,7 +48,13 @@ impl Op {
             | Op::Walk { mm, .. }
             | Op::SplitFolio { mm, .. }
             | Op::Migrate { mm, .. }
-            | Op::LockPage { mm, .. } => Some(mm),
+            | Op::LockPage { mm, .. }
+            | Op::MigrateVmaSetup { mm, .. }
+            | Op::DeviceMigrate { mm, .. }
+            | Op::DeviceRead { mm, .. }
+            | Op::DeviceWrite { mm, .. }
+            | Op::HmmRangeFault { mm, .. }
+            | Op::MakeDeviceExclusive { mm, .. } => Some(mm),
             _ => None,
         }
     }
@@ -67,7 +76,13 @@ impl Op {
             | Op::Walk { mm, .. }
             | Op::SplitFolio { mm, .. }
             | Op::Migrate { mm, .. }
-            | Op::LockPage { mm, .. } => Some(mm),
+            | Op::LockPage { mm, .. }
+            | Op::MigrateVmaSetup { mm, .. }
+            | Op::DeviceMigrate { mm, .. }
+            | Op::DeviceRead { mm, .. }
+            | Op::DeviceWrite { mm, .. }
+            | Op::HmmRangeFault { mm, .. }
+            | Op::MakeDeviceExclusive { mm, .. } => Some(mm),
             _ => None,
         }
     }
@@ -86,7 +101,13 @@ impl Op {
             | Op::Walk { range, .. }
             | Op::SplitFolio { range, .. }
             | Op::Migrate { range, .. }
-            | Op::LockPage { range, .. } => Some(range),
+            | Op::LockPage { range, .. }
+            | Op::MigrateVmaSetup { range, .. }
+            | Op::DeviceMigrate { range, .. }
+            | Op::DeviceRead { range, .. }
+            | Op::DeviceWrite { range, .. }
+            | Op::HmmRangeFault { range, .. }
+            | Op::MakeDeviceExclusive { range, .. } => Some(range),
             _ => None,
         }
     }
@@ -105,7 +126,13 @@ impl Op {
             | Op::Walk { range, .. }
             | Op::SplitFolio { range, .. }
             | Op::Migrate { range, .. }
-            | Op::LockPage { range, .. } => Some(range),
+            | Op::LockPage { range, .. }
+            | Op::MigrateVmaSetup { range, .. }
+            | Op::DeviceMigrate { range, .. }
+            | Op::DeviceRead { range, .. }
+            | Op::DeviceWrite { range, .. }
+            | Op::HmmRangeFault { range, .. }
+            | Op::MakeDeviceExclusive { range, .. } => Some(range),
             _ => None,
         }
     }
@@ -117,6 +144,9 @@ impl Op {
             Op::Fork { child, .. } => Some(Object::Mm(child)),
             Op::Gup { handle, .. } => Some(Object::Handle(handle)),
             Op::LockPage { lock, .. } => Some(Object::Lock(lock)),
+            Op::MigrateVmaSetup { migration, .. } | Op::MigrateDeviceRange { migration, .. } => {
+                Some(Object::Migration(migration))
+            }
             _ => None,
         }
     }
@@ -129,6 +159,9 @@ impl Op {
                 (Some(Object::Handle(handle)), also.map(Object::Handle))
             }
             Op::UnlockPage { lock } => (Some(Object::Lock(lock)), None),
+            Op::MigrateVmaPages { migration, .. } | Op::MigrateVmaFinalize { migration } => {
+                (Some(Object::Migration(migration)), None)
+            }
             _ => (self.mm().map(Object::Mm), self.range().map(|range| Object::Area(range.area))),
         };
         one.into_iter().chain(two)
@@ -138,7 +171,11 @@ impl Op {
     pub fn consumes(&self) -> impl Iterator<Item = Object> {
         let consumes = matches!(
             self,
-            Op::Exit { .. } | Op::Put { .. } | Op::Unpin { .. } | Op::UnlockPage { .. }
+            Op::Exit { .. }
+                | Op::Put { .. }
+                | Op::Unpin { .. }
+                | Op::UnlockPage { .. }
+                | Op::MigrateVmaFinalize { .. }
         );
         self.uses().filter(move |_| consumes)
     }

@@ -21,6 +21,17 @@ pub struct HandleId(pub u8);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub struct LockId(pub u8);
 
+/// An open device migration: a `struct migrate_vma` between setup and finalize.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct MigrationId(pub u8);
+
+impl MigrationId {
+    /// The task that holds the folio locks of the migration.
+    pub fn task(self) -> TaskId {
+        TaskId(16 + self.0)
+    }
+}
+
 /// A named task; tasks own locks. Task `n < cpus` is the default task of CPU n.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub u8);
@@ -153,6 +164,79 @@ pub enum Report {
     Pfns,
 }
 
+/// A device: its driver, its memory and its page tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub enum Device {
+    /// With memory in [`Place::Device`].
+    Private,
+    /// With memory in [`Place::Coherent`].
+    Coherent,
+}
+
+impl Device {
+    /// Both.
+    pub const ALL: [Device; 2] = [Device::Private, Device::Coherent];
+
+    /// Where its memory is.
+    pub fn place(self) -> Place {
+        match self {
+            Device::Private => Place::Device,
+            Device::Coherent => Place::Coherent,
+        }
+    }
+
+    /// The device that owns the memory of a place (`page->pgmap->owner`).
+    pub fn owner(place: Place) -> Option<Device> {
+        Device::ALL.into_iter().find(|device| device.place() == place)
+    }
+}
+
+/// Which pages a migration takes (MIGRATE_VMA_SELECT_*), a bit each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub struct Select(pub u8);
+
+impl Select {
+    /// MIGRATE_VMA_SELECT_SYSTEM.
+    pub const SYSTEM: Select = Select(1);
+    /// MIGRATE_VMA_SELECT_DEVICE_PRIVATE.
+    pub const DEVICE_PRIVATE: Select = Select(2);
+    /// MIGRATE_VMA_SELECT_DEVICE_COHERENT.
+    pub const DEVICE_COHERENT: Select = Select(4);
+
+    /// Whether all bits of `other` are set.
+    pub fn has(self, other: Select) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The flag for a device's own memory.
+    pub fn of(device: Device) -> Select {
+        match device {
+            Device::Private => Select::DEVICE_PRIVATE,
+            Device::Coherent => Select::DEVICE_COHERENT,
+        }
+    }
+}
+
+/// Where a driver moves pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Direction {
+    /// Into the device's memory.
+    ToDevice,
+    /// Back into system memory.
+    ToSystem,
+}
+
+/// What `hmm_range_fault` is to fault in (HMM_PFN_REQ_*).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Request {
+    /// Nothing: a snapshot.
+    Nothing,
+    /// HMM_PFN_REQ_FAULT.
+    Fault,
+    /// HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE.
+    Write,
+}
+
 /// Mode of `migrate_pages`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Mode {
@@ -223,6 +307,34 @@ pub enum Op {
     LockPage { mm: MmId, range: Range, lock: LockId, task: TaskId },
     /// Releases the lock and its reference.
     UnlockPage { lock: LockId },
+    /// `migrate_vma_setup` by the driver of `device`; `fault`: with the first page of the range as
+    /// `fault_page`. Creates `migration`.
+    MigrateVmaSetup {
+        mm: MmId,
+        range: Range,
+        migration: MigrationId,
+        device: Device,
+        select: Select,
+        fault: bool,
+    },
+    /// `migrate_device_range` over all memory of the device. Creates `migration`.
+    MigrateDeviceRange { migration: MigrationId, device: Device },
+    /// The driver allocates destinations and copies; then `migrate_vma_pages`.
+    MigrateVmaPages { migration: MigrationId, to: Direction },
+    /// `migrate_vma_finalize`.
+    MigrateVmaFinalize { migration: MigrationId },
+    /// A driver's whole migration of a range (test_hmm: HMM_DMIRROR_MIGRATE_TO_DEV, _TO_SYS).
+    DeviceMigrate { mm: MmId, range: Range, device: Device, to: Direction },
+    /// The driver moves all memory of its device back; `remove`: and takes the memory away.
+    DeviceEvict { device: Device, remove: bool },
+    /// The device reads, one a page (HMM_DMIRROR_READ).
+    DeviceRead { mm: MmId, range: Range, device: Device },
+    /// The device writes, one a page, each of a unique value ([`written`]).
+    DeviceWrite { mm: MmId, range: Range, device: Device },
+    /// `hmm_range_fault` for the device; `odd`: the request is for the odd pages of the range only.
+    HmmRangeFault { mm: MmId, range: Range, device: Device, request: Request, odd: bool },
+    /// `make_device_exclusive_range` for the device (HMM_DMIRROR_EXCLUSIVE).
+    MakeDeviceExclusive { mm: MmId, range: Range, device: Device },
 }
 
 /// A place where an allocation or a reference can be refused.
@@ -242,12 +354,25 @@ pub enum Site {
     Grab,
     /// `try_grab_folio_fast` of the lockless walk.
     GrabFast,
+    /// A page of a device's memory, by its driver.
+    Device,
+    /// A driver's own memory, in `migrate_to_ram` before it sets the migration up.
+    Driver,
 }
 
 impl Site {
     /// Every site.
-    pub const ALL: [Site; 7] =
-        [Site::Table, Site::Page, Site::Huge, Site::Cache, Site::Dst, Site::Grab, Site::GrabFast];
+    pub const ALL: [Site; 9] = [
+        Site::Table,
+        Site::Page,
+        Site::Huge,
+        Site::Cache,
+        Site::Dst,
+        Site::Grab,
+        Site::GrabFast,
+        Site::Device,
+        Site::Driver,
+    ];
 }
 
 /// A failure to inject: the `nth` (from 1) attempt at `site` within the step fails.

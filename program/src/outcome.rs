@@ -11,6 +11,7 @@ pub enum Errno {
     EINVAL,
     ENOENT,
     EEXIST,
+    EPERM,
     /// The access raised SIGSEGV.
     SIGSEGV,
     /// The access raised SIGBUS.

@@ -11,11 +11,23 @@ pub enum Place {
     Movable,
     /// ZONE_NORMAL, MIGRATE_CMA pageblock.
     Cma,
+    /// ZONE_DEVICE, MEMORY_DEVICE_PRIVATE: the CPU cannot access it. Its driver alone allocates it.
+    Device,
+    /// ZONE_DEVICE, MEMORY_DEVICE_COHERENT. Its driver alone allocates it.
+    Coherent,
 }
 
 impl Place {
     /// Every place, in the order of [`Shape::pages`].
-    pub const ALL: [Place; 3] = [Place::Normal, Place::Movable, Place::Cma];
+    pub const ALL: [Place; 5] =
+        [Place::Normal, Place::Movable, Place::Cma, Place::Device, Place::Coherent];
+    /// System memory: where a step can place folios.
+    pub const SYSTEM: [Place; 3] = [Place::Normal, Place::Movable, Place::Cma];
+
+    /// ZONE_DEVICE (`folio_is_zone_device`).
+    pub fn is_zone_device(self) -> bool {
+        matches!(self, Place::Device | Place::Coherent)
+    }
 }
 
 /// Preemption model of the simulated kernel (kernel: `preempt=`). Only concurrent phases notice.
@@ -74,7 +86,7 @@ pub struct Shape {
     /// Entries a page table and pages a huge folio (kernel: `HPAGE_PMD_NR`); power of two, 4..=512.
     pub ptes: u16,
     /// Capacity in pages of each [`Place`], in the order of [`Place::ALL`].
-    pub pages: [u32; 3],
+    pub pages: [u32; 5],
     /// Slots in a per-CPU LRU batch (kernel: `PAGEVEC_SIZE`), 1..=31; flushed when the last fills.
     pub batch: u8,
     /// THP policy.
@@ -83,13 +95,20 @@ pub struct Shape {
     pub faults: Faults,
 }
 
+impl Shape {
+    /// Whether there is a device with memory of its own.
+    pub fn has_device(&self) -> bool {
+        self.pages[Place::Device as usize] | self.pages[Place::Coherent as usize] != 0
+    }
+}
+
 impl Default for Shape {
     fn default() -> Self {
         Shape {
             cpus: 2,
             preempt: Preempt::None,
             ptes: 4,
-            pages: [512, 256, 256],
+            pages: [512, 256, 256, 0, 0],
             batch: 3,
             thp: Thp::Always,
             faults: Faults::Classic,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Name;
-use crate::op::{HandleId, LockId, MmId, Prot, TaskId};
+use crate::op::{HandleId, LockId, MigrationId, MmId, Prot, TaskId};
 use crate::shape::Place;
 
 /// A page as seen through an entry or a handle.
@@ -47,14 +47,56 @@ pub struct FolioView {
     pub data: Vec<u64>,
 }
 
-/// A present PTE or huge PMD.
+/// What a PTE that is not none is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum EntryKind {
+    /// Present.
+    #[default]
+    Present,
+    /// A migration entry: the page is being moved. Neither a reference nor a mapping.
+    Migration {
+        /// AnonExclusive when it comes back (the writable and the readable-exclusive entry).
+        exclusive: bool,
+    },
+    /// A device-private entry: a reference and a mapping, though the CPU must fault.
+    DevicePrivate,
+    /// A device-exclusive entry: a reference, no mapping.
+    DeviceExclusive,
+}
+
+impl EntryKind {
+    /// A small number of its own; 0 is present.
+    pub fn code(self) -> u64 {
+        match self {
+            EntryKind::Present => 0,
+            EntryKind::Migration { exclusive: false } => 1,
+            EntryKind::Migration { exclusive: true } => 2,
+            EntryKind::DevicePrivate => 3,
+            EntryKind::DeviceExclusive => 4,
+        }
+    }
+
+    /// Whether it maps its page (`page->_mapcount` counts it).
+    pub fn maps(self) -> bool {
+        matches!(self, EntryKind::Present | EntryKind::DevicePrivate)
+    }
+
+    /// Whether it holds a reference on its folio.
+    pub fn refers(self) -> bool {
+        !matches!(self, EntryKind::Migration { .. })
+    }
+}
+
+/// A PTE that is not none, or a huge PMD.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct EntryView {
-    /// What it maps (a huge PMD: page 0 of the folio).
+    /// What it is.
+    pub kind: EntryKind,
+    /// What it maps or stands for (a huge PMD: page 0 of the folio).
     pub page: PageRef,
-    /// Readable (false for PROT_NONE).
+    /// Readable (false for PROT_NONE, and where not present).
     pub read: bool,
-    /// Writable.
+    /// Writable, now or when it comes back.
     pub write: bool,
     /// Dirty; only in shared mappings of regular files, false elsewhere.
     pub dirty: bool,
@@ -120,10 +162,21 @@ pub struct MmView {
     pub tables: BTreeSet<u32>,
     /// Huge PMDs, by PMD number.
     pub huge: BTreeMap<u32, EntryView>,
-    /// Present PTEs, by page.
+    /// PTEs that are not none, by page.
     pub entries: BTreeMap<u32, EntryView>,
     /// MMF_HAS_PINNED.
     pub has_pinned: bool,
+}
+
+/// One page of an open migration: an entry of `migrate->src` and of `migrate->dst`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Default)]
+pub struct MigratePfn {
+    /// The source, locked and held (MIGRATE_PFN_VALID).
+    pub src: Option<Name>,
+    /// MIGRATE_PFN_MIGRATE.
+    pub migrate: bool,
+    /// The destination, locked and held.
+    pub dst: Option<Name>,
 }
 
 /// The canonical state.
@@ -137,12 +190,14 @@ pub struct Snapshot {
     pub handles: BTreeMap<HandleId, Vec<PageRef>>,
     /// Every lock held across operations.
     pub locks: BTreeMap<LockId, Name>,
+    /// Every open migration: what it holds of each of its pages.
+    pub migrations: BTreeMap<MigrationId, Vec<MigratePfn>>,
     /// Page cache: (object, index) of every resident folio.
     pub cache: BTreeMap<(ObjectId, u32), Name>,
     /// The folios in each CPU's lru_add batch, sorted.
     pub batches: Vec<Vec<Name>>,
     /// Pages in use in each place, in the order of [`Place::ALL`].
-    pub used: [u32; 3],
+    pub used: [u32; 5],
     /// References that FOLL_GET took on the shared zero page.
     pub zero_refs: u32,
 }

@@ -118,7 +118,7 @@ fn names_are_free_and_renumbered() {
 #[test]
 fn the_machine_has_defaults() {
     let program: Program = "machine thp=never cma=0\nnop".parse().unwrap();
-    assert_eq!((program.shape.thp, program.shape.pages), (Thp::Never, [512, 256, 0]));
+    assert_eq!((program.shape.thp, program.shape.pages), (Thp::Never, [512, 256, 0, 0, 0]));
     assert_eq!((program.shape.cpus, program.steps().count()), (2, 1));
     assert_eq!("".parse(), Ok(Program::default()));
 }

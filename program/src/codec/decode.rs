@@ -11,21 +11,6 @@ use crate::program::{Phase, Program};
 use crate::schedule::{Schedule, Slice};
 use crate::shape::{Place, Shape};
 
-/// Every kind, as often as its weight says. Kind bytes index it.
-const FULL_TABLE: [Kind; Kind::TOTAL_WEIGHT] = {
-    let mut table = [Kind::Nop; Kind::TOTAL_WEIGHT];
-    let (mut kind, mut at) = (0, 0);
-    while kind < Kind::ALL.len() {
-        let mut left = Kind::WEIGHTS[kind];
-        while left > 0 {
-            table[at] = Kind::ALL[kind];
-            at += 1;
-            left -= 1;
-        }
-        kind += 1;
-    }
-    table
-};
 const _: () = assert!(Kind::TOTAL_WEIGHT <= SCHEDULE_KIND as usize);
 
 /// At least the greatest weight.
@@ -61,7 +46,7 @@ impl Default for Decoder {
             table_mask: 0,
             spare: Vec::new(),
         };
-        decoder.set_mask(ALL_KINDS);
+        decoder.set_mask(ALL_KINDS, 0);
         decoder
     }
 }
@@ -80,7 +65,8 @@ impl Decoder {
         if explicit_pages {
             shape::decode_pages(&records.next().unwrap_or_default(), &mut program.shape);
         }
-        self.set_mask(u64::from_le_bytes(mask));
+        let absent = if program.shape.has_device() { 0 } else { Kind::DEVICE };
+        self.set_mask(u64::from_le_bytes(mask), absent);
         self.arena.reset();
         self.hints.reset();
         program.schedule.slices.clear();
@@ -120,9 +106,11 @@ impl Decoder {
         self.spare.extend(program.phases.drain(phases..));
     }
 
-    fn set_mask(&mut self, mask: u64) {
-        let mask = match mask & ALL_KINDS {
-            0 => ALL_KINDS,
+    /// Of the kinds of the mask, or of all, those that are not `absent`.
+    fn set_mask(&mut self, mask: u64, absent: u64) {
+        let present = ALL_KINDS & !absent;
+        let mask = match mask & present {
+            0 => present,
             some => some,
         };
         if mask == self.table_mask {
@@ -181,7 +169,10 @@ fn decode_slices(record: &[u8; RECORD_BYTES], cpus: u8, schedule: &mut Schedule)
     }));
 }
 
-/// The byte that [`Decoder`] takes for this kind under a full mask.
-pub(super) fn kind_byte(kind: Kind) -> u8 {
-    FULL_TABLE.iter().position(|&entry| entry == kind).unwrap_or(0) as u8
+/// The byte that [`Decoder`] takes for this kind under a full mask, on a machine with or
+/// without device memory.
+pub(super) fn kind_byte(kind: Kind, has_device: bool) -> u8 {
+    let present = if has_device { ALL_KINDS } else { ALL_KINDS & !Kind::DEVICE };
+    let before = Kind::ALL[..kind as usize].iter().filter(|kind| present & kind.bit() != 0);
+    before.map(|kind| kind.weight()).sum()
 }

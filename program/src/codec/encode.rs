@@ -6,10 +6,10 @@ use super::{
 };
 use crate::arena::Arena;
 use crate::kind::Kind;
-use crate::op::{Backing, Foll, Form, Mode, Op, Prot, Report, Step};
+use crate::op::{Backing, Device, Direction, Foll, Form, Mode, Op, Prot, Report, Request, Step};
 use crate::program::Program;
 use crate::schedule::Slice;
-use crate::shape::Place;
+use crate::shape::{Place, Shape};
 use crate::validate::FIRST_TASK;
 
 pub(super) fn encode(program: &Program) -> Vec<u8> {
@@ -32,7 +32,7 @@ pub(super) fn encode(program: &Program) -> Vec<u8> {
     for phase in &program.phases {
         arena.begin_phase();
         for (position, step) in phase.steps.iter().enumerate() {
-            let mut record = record(step, &arena);
+            let mut record = record(step, &arena, &program.shape);
             record[1] |= if position > 0 { 0x80 } else { 0 };
             bytes.extend(record);
             arena.apply(step.cpu, &step.op);
@@ -43,7 +43,7 @@ pub(super) fn encode(program: &Program) -> Vec<u8> {
     bytes
 }
 
-fn record(step: &Step, arena: &Arena) -> [u8; RECORD_BYTES] {
+fn record(step: &Step, arena: &Arena, shape: &Shape) -> [u8; RECORD_BYTES] {
     let Step { cpu, op, place, fail } = *step;
     let kind = Kind::of(&op);
     let mut mm = op.mm().map_or(0, |mm| arena.mms(cpu).rank(mm.0));
@@ -100,11 +100,54 @@ fn record(step: &Step, arena: &Arena) -> [u8; RECORD_BYTES] {
         Op::Offline { place } => flags = [0, 1, 2][place as usize],
         Op::LockPage { task, .. } => flags = task.0 - FIRST_TASK,
         Op::UnlockPage { lock } => area = arena.locks(cpu).rank(lock.0),
+        Op::MigrateVmaSetup { device, select, fault, .. } => {
+            flags = device_bit(device) | select.0 << 1 | if fault { 0xF0 } else { 0x20 };
+        }
+        Op::MigrateDeviceRange { device, .. } => flags = device_bit(device),
+        Op::MigrateVmaPages { migration, to } => {
+            area = arena.migrations(cpu).rank(migration.0);
+            flags = u8::from(to == Direction::ToSystem);
+        }
+        Op::MigrateVmaFinalize { migration } => {
+            area = arena.finalizable(cpu).rank(migration.0);
+        }
+        Op::DeviceMigrate { device, .. }
+        | Op::DeviceRead { device, .. }
+        | Op::DeviceWrite { device, .. }
+        | Op::MakeDeviceExclusive { device, .. } => flags = device_bit(device),
+        Op::DeviceEvict { device, remove } => {
+            flags = device_bit(device) | if remove { 0xF0 } else { 0 };
+        }
+        Op::HmmRangeFault { device, request, odd, .. } => {
+            let request = match request {
+                Request::Nothing => 0,
+                Request::Fault => 1,
+                Request::Write => 2,
+            };
+            flags = device_bit(device) | request << 1 | u8::from(odd) << 3;
+        }
         _ => {}
     }
     let (fail, nth) = fail.map_or((0, 0), |fail| (FAIL_FROM + fail.site as u8, fail.nth));
     let ([off0, off1], [len0, len1]) = (off.to_le_bytes(), len.to_le_bytes());
-    [kind_byte(kind), cpu, mm, area, off0, off1, len0, len1, flags, place, fail, nth]
+    [
+        kind_byte(kind, shape.has_device()),
+        cpu,
+        mm,
+        area,
+        off0,
+        off1,
+        len0,
+        len1,
+        flags,
+        place,
+        fail,
+        nth,
+    ]
+}
+
+fn device_bit(device: Device) -> u8 {
+    u8::from(device == Device::Coherent)
 }
 
 fn prot_bits(prot: Prot) -> u8 {

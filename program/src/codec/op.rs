@@ -6,8 +6,8 @@ use super::record::Record;
 use crate::arena::Arena;
 use crate::kind::Kind;
 use crate::op::{
-    Advice, AreaId, Backing, Entry, FILES, Foll, Form, HandleId, LockId, MmId, Mode, Op, Prot,
-    Range, Report, TaskId, Uffdio,
+    Advice, AreaId, Backing, Device, Direction, Entry, FILES, Foll, Form, HandleId, LockId,
+    MigrationId, MmId, Mode, Op, Prot, Range, Report, Request, Select, TaskId, Uffdio,
 };
 use crate::shape::{Place, Shape};
 use crate::validate::{FIRST_TASK, MAX_AREA_PAGES, TASKS};
@@ -112,6 +112,21 @@ impl<'a> Meaning<'a> {
                 Some(lock) => Op::UnlockPage { lock: LockId(lock) },
                 None => return or_make(Kind::LockPage, op),
             },
+            Kind::MigrateDeviceRange => {
+                Op::MigrateDeviceRange { migration: arena.next_migration()?, device: self.device() }
+            }
+            Kind::MigrateVmaPages => match arena.migrations(cpu).pick(record.area()) {
+                Some(migration) => {
+                    let to = if bit(0) { Direction::ToSystem } else { Direction::ToDevice };
+                    Op::MigrateVmaPages { migration: MigrationId(migration), to }
+                }
+                None => return or_make(Kind::MigrateVmaSetup, op),
+            },
+            Kind::MigrateVmaFinalize => match arena.finalizable(cpu).pick(record.area()) {
+                Some(migration) => Op::MigrateVmaFinalize { migration: MigrationId(migration) },
+                None => return or_make(Kind::MigrateVmaSetup, op),
+            },
+            Kind::DeviceEvict => Op::DeviceEvict { device: self.device(), remove: flags >= 0xF0 },
             _ => Op::Nop,
         };
         Some(Target { kind, mm, range: Range { area: AreaId(0), off: 0, len: 1 } })
@@ -129,6 +144,7 @@ impl<'a> Meaning<'a> {
         };
         let uffd = |uffdio| Op::Uffd { mm, range, uffdio };
         let madvise = |advice| Op::Madvise { mm, range, advice };
+        let device = self.device();
         *op = match kind {
             Kind::Munmap => Op::Munmap { mm, range },
             Kind::Mprotect => Op::Mprotect { mm, range, prot: self.prot(mm, range) },
@@ -172,9 +188,39 @@ impl<'a> Meaning<'a> {
                 let task = TaskId(FIRST_TASK + flags % TASKS);
                 Op::LockPage { mm, range, lock: arena.next_lock()?, task }
             }
+            Kind::MigrateVmaSetup => {
+                let migration = arena.next_migration()?;
+                // Literal where bits 4..8 say so; else what moves something, mostly.
+                let select = match flags >> 1 & 7 {
+                    literal if flags & 0x20 != 0 => Select(literal),
+                    0 => Select::of(device),
+                    1 | 2 => Select(Select::of(device).0 | Select::SYSTEM.0),
+                    _ => Select::SYSTEM,
+                };
+                let fault = flags & 0xF0 == 0xF0;
+                Op::MigrateVmaSetup { mm, range, migration, device, select, fault }
+            }
+            Kind::ToDevice => Op::DeviceMigrate { mm, range, device, to: Direction::ToDevice },
+            Kind::ToSystem => Op::DeviceMigrate { mm, range, device, to: Direction::ToSystem },
+            Kind::DeviceRead => Op::DeviceRead { mm, range, device },
+            Kind::DeviceWrite => Op::DeviceWrite { mm, range, device },
+            Kind::HmmRangeFault => {
+                let request = match flags >> 1 & 3 {
+                    0 => Request::Nothing,
+                    1 => Request::Fault,
+                    _ => Request::Write,
+                };
+                Op::HmmRangeFault { mm, range, device, request, odd: bit(3) }
+            }
+            Kind::MakeDeviceExclusive => Op::MakeDeviceExclusive { mm, range, device },
             _ => return None,
         };
         Some(())
+    }
+
+    /// The device that the record names.
+    fn device(&self) -> Device {
+        if self.record.flags() & 1 != 0 { Device::Coherent } else { Device::Private }
     }
 
     fn mmap(&self, kind: Kind, mm: MmId) -> Option<Op> {

@@ -15,7 +15,7 @@ const PLACES: [[Place; 256]; 2] = {
     let mut places = [[Place::Normal; 256]; 2];
     let mut byte = 0;
     while byte < 256 {
-        let exact = Place::ALL[(byte & 15) % 3];
+        let exact = Place::SYSTEM[(byte & 15) % 3];
         places[0][byte] = if byte >= 0xE0 { exact } else { Place::Normal };
         places[1][byte] = match byte & 15 {
             _ if byte >= 0xE0 => exact,

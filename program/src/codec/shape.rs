@@ -5,16 +5,24 @@ use crate::shape::{Faults, Preempt, Shape, Thp};
 /// Most pages that a place may have.
 pub const MAX_PLACE_PAGES: u32 = 1 << 16;
 
-/// What random bytes choose from; the later ones run out of memory.
-const PAGES: [[u32; 3]; 8] = [
-    [512, 256, 256],
-    [64, 64, 64],
-    [32, 16, 16],
-    [16, 8, 8],
-    [24, 0, 8],
-    [8, 8, 4],
-    [12, 4, 0],
-    [6, 2, 2],
+/// What random bytes choose from; the later ones run out of memory. The second half has devices.
+const PAGES: [[u32; 5]; 16] = [
+    [512, 256, 256, 0, 0],
+    [64, 64, 64, 0, 0],
+    [32, 16, 16, 0, 0],
+    [16, 8, 8, 0, 0],
+    [24, 0, 8, 0, 0],
+    [8, 8, 4, 0, 0],
+    [12, 4, 0, 0, 0],
+    [6, 2, 2, 0, 0],
+    [512, 256, 256, 64, 64],
+    [64, 64, 64, 16, 16],
+    [32, 16, 16, 8, 8],
+    [16, 8, 8, 8, 4],
+    [24, 0, 8, 6, 0],
+    [8, 8, 4, 4, 2],
+    [12, 4, 0, 0, 4],
+    [6, 2, 2, 2, 2],
 ];
 /// Marks that the page counts follow the header.
 const EXPLICIT_PAGES: u8 = 0xFF;
@@ -49,19 +57,35 @@ pub(super) fn decode(bytes: [u8; 5], shape: &mut Shape) -> (bool, bool) {
     shape.faults = FAULTS[front / 3 % 4];
     let explicit = pages == EXPLICIT_PAGES;
     shape.pages = match pages {
-        exact @ 0..8 => PAGES[usize::from(exact)],
-        other if other % 4 == 3 => PAGES[usize::from(other >> 4) % 8],
-        _ => PAGES[0],
+        exact @ 0..16 => PAGES[usize::from(exact)],
+        other => {
+            let small = if other % 4 == 3 { usize::from(other >> 4) % 8 } else { 0 };
+            let devices = if other & 0x0C == 0x0C { 8 } else { 0 };
+            PAGES[small + devices]
+        }
     };
     (concurrent, explicit)
 }
 
+/// Bits of a page count that follows a header.
+const COUNT_BITS: usize = 19;
+
 /// Decodes page counts that follow a header.
 pub(super) fn decode_pages(record: &[u8; 12], shape: &mut Shape) {
-    for (pages, bytes) in shape.pages.iter_mut().zip(record.chunks_exact(4)) {
-        let count = bytes.iter().rev().fold(0, |sum, &byte| sum << 8 | u32::from(byte));
+    let packed = record.iter().rev().fold(0u128, |sum, &byte| sum << 8 | u128::from(byte));
+    for (place, pages) in shape.pages.iter_mut().enumerate() {
+        let count = (packed >> (COUNT_BITS * place)) as u32 & ((1 << COUNT_BITS) - 1);
         *pages = count % (MAX_PLACE_PAGES + 1);
     }
+}
+
+/// Page counts to follow a header.
+pub(super) fn pack_pages(pages: [u32; 5]) -> [u8; 12] {
+    let pack = |sum, &pages: &u32| sum << COUNT_BITS | u128::from(pages);
+    let packed: u128 = pages.iter().rev().fold(0, pack);
+    let mut record = [0; 12];
+    record.copy_from_slice(&packed.to_le_bytes()[..12]);
+    record
 }
 
 /// Encodes a valid shape; page counts to follow the header, if they must.
@@ -73,12 +97,6 @@ pub(super) fn encode(shape: &Shape, concurrent: bool) -> ([u8; 5], Option<[u8; 1
     let header = |pages| [cpus, ptes, shape.batch - 1, policy, pages];
     match known {
         Some(index) => (header(index as u8), None),
-        None => {
-            let mut record = [0; 12];
-            for (bytes, pages) in record.chunks_exact_mut(4).zip(shape.pages) {
-                bytes.copy_from_slice(&pages.to_le_bytes());
-            }
-            (header(EXPLICIT_PAGES), Some(record))
-        }
+        None => (header(EXPLICIT_PAGES), Some(pack_pages(shape.pages))),
     }
 }

@@ -4,6 +4,7 @@
 //! grow. So each earlier version leaves behind the tables that its bytes were read by.
 
 use super::decode::kind_byte;
+use super::shape::{self, MAX_PLACE_PAGES};
 use super::{DecodeError, FAIL_FROM, HEADER_BYTES, MAGIC, RECORD_BYTES, SCHEDULE_KIND, VERSION};
 use crate::kind::Kind;
 use crate::op::Site;
@@ -75,9 +76,19 @@ fn from_v1(bytes: &[u8]) -> Vec<u8> {
     header[6] = header[6] & 0x0F | (front % 3) << 4;
     if explicit {
         let length = records.len().min(RECORD_BYTES);
-        records = &mut records[length..];
-    } else if header[7] == 0xFF {
-        header[7] = 7;
+        let (pages, rest) = records.split_at_mut(length);
+        let mut counts = [0; RECORD_BYTES];
+        counts[..length].copy_from_slice(pages);
+        pages.copy_from_slice(&shape::pack_pages(v1_pages(&counts))[..length]);
+        records = rest;
+    } else {
+        // Literally: what is left has devices to choose from.
+        header[7] = match header[7] {
+            exact @ 0..8 => exact,
+            0xFF => 7,
+            other if other % 4 == 3 => other >> 4 & 7,
+            _ => 0,
+        };
     }
     let table = v1_table(mask(header));
     header[8..].fill(0xFF);
@@ -88,7 +99,7 @@ fn from_v1(bytes: &[u8]) -> Vec<u8> {
             continue;
         }
         let kind = table[usize::from(record[0])];
-        record[0] = kind_byte(kind);
+        record[0] = kind_byte(kind, false);
         // Walks of GUP had one flag.
         if matches!(Kind::name(kind), "get" | "get-fast" | "get-fast-only" | "pin" | "pin-fast")
             && let Some(flags) = record.get_mut(8)
@@ -102,6 +113,16 @@ fn from_v1(bytes: &[u8]) -> Vec<u8> {
         }
     }
     new
+}
+
+/// Page counts of version 1: three `u32`s.
+fn v1_pages(record: &[u8; RECORD_BYTES]) -> [u32; 5] {
+    let count = |bytes: &[u8]| bytes.iter().rev().fold(0, |sum, &byte| sum << 8 | u32::from(byte));
+    let mut pages = [0; 5];
+    for (pages, bytes) in pages.iter_mut().zip(record.chunks_exact(4)) {
+        *pages = count(bytes) % (MAX_PLACE_PAGES + 1);
+    }
+    pages
 }
 
 fn mask(header: &[u8]) -> u64 {

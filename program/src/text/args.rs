@@ -28,6 +28,7 @@ pub struct Args<'s> {
     pub area: Option<(Named, u16)>,
     pub handles: Vec<Named>,
     pub lock: Option<Named>,
+    pub migration: Option<Named>,
     pub file: Option<(u8, u8)>,
     pub file_at: Option<Location>,
     keys: Vec<(&'s str, Token<'s>)>,
@@ -73,6 +74,7 @@ impl Parser {
             area: None,
             handles: Vec::new(),
             lock: None,
+            migration: None,
             file: None,
             file_at: None,
             keys: Vec::new(),
@@ -170,6 +172,7 @@ impl Parser {
             Sort::Area => (spec.area != Need::Never, args.area.is_some()),
             Sort::Handle => (spec.handles.1 > 0, args.handles.len() == spec.handles.1),
             Sort::Lock => (spec.lock != Need::Never, args.lock.is_some()),
+            Sort::Migration => (spec.migration != Need::Never, args.migration.is_some()),
         };
         if !taken || (plus.is_some() && name.sort != Sort::Area) {
             let mistake = Mistake::UnknownArgument { op: spec.name, word: at.text.into() };
@@ -184,6 +187,7 @@ impl Parser {
             Sort::Mm => args.mm = Some(named),
             Sort::Handle => args.handles.push(named),
             Sort::Lock => args.lock = Some(named),
+            Sort::Migration => args.migration = Some(named),
             Sort::Area => {
                 let off = self.number(at.at, "an offset", plus.unwrap_or("0"), 65535);
                 args.area = off.map(|off| (named, off as u16));
@@ -220,6 +224,9 @@ impl Parser {
         }
         if spec.lock == Need::Must && args.lock.is_none() {
             missing.push("a lock".into());
+        }
+        if spec.migration == Need::Must && args.migration.is_none() {
+            missing.push("a migration".into());
         }
         let keys = &spec.keys[..spec.keys_needed];
         missing.extend(

@@ -1,8 +1,8 @@
 //! Arguments to operations.
 
 use crate::op::{
-    AreaId, Backing, Entry, Foll, Form, HandleId, LockId, MmId, Mode, Op, Prot, Range, Report,
-    TaskId,
+    AreaId, Backing, Device, Direction, Entry, Foll, Form, HandleId, LockId, MigrationId, MmId,
+    Mode, Op, Prot, Range, Report, Request, Select, TaskId,
 };
 use crate::shape::Place;
 use crate::text::args::Args;
@@ -10,7 +10,7 @@ use crate::text::error::Mistake;
 use crate::text::names::number;
 use crate::text::parser::Parser;
 use crate::text::verbs::Verb;
-use crate::text::words::{ADVICE, PLACES, PROTS, UFFDIOS};
+use crate::text::words::{ADVICE, DEVICES, DIRECTIONS, PLACES, PROTS, SELECTS, UFFDIOS};
 
 impl Parser {
     /// The operation; none if a mistake was reported, here or where a name was defined. Where the
@@ -95,7 +95,59 @@ impl Parser {
                 task: self.task(args)?,
             },
             Verb::UnlockPage => Op::UnlockPage { lock: LockId(args.lock?.id?) },
+            Verb::MigrateVmaSetup => {
+                let set = |(word, flag): &(&str, Select)| if args.has(word) { flag.0 } else { 0 };
+                Op::MigrateVmaSetup {
+                    mm,
+                    range: self.range(args)?,
+                    migration: self.arena.next_migration().unwrap_or(MigrationId(u8::MAX)),
+                    device: self.device(args)?,
+                    select: Select(SELECTS.iter().map(set).sum()),
+                    fault: args.has("fault"),
+                }
+            }
+            Verb::MigrateDeviceRange => Op::MigrateDeviceRange {
+                migration: self.arena.next_migration().unwrap_or(MigrationId(u8::MAX)),
+                device: self.device(args)?,
+            },
+            Verb::MigrateVmaPages => {
+                Op::MigrateVmaPages { migration: migration(args)?, to: args.choice(DIRECTIONS)? }
+            }
+            Verb::MigrateVmaFinalize => Op::MigrateVmaFinalize { migration: migration(args)? },
+            Verb::MigrateToDevice | Verb::MigrateToSystem => {
+                let back = args.spec.verb == Verb::MigrateToSystem;
+                let to = if back { Direction::ToSystem } else { Direction::ToDevice };
+                Op::DeviceMigrate { mm, range: self.range(args)?, device: self.device(args)?, to }
+            }
+            Verb::DeviceEvict => Op::DeviceEvict { device: self.device(args)?, remove: false },
+            Verb::DeviceRemove => Op::DeviceEvict { device: self.device(args)?, remove: true },
+            Verb::DeviceRead => {
+                Op::DeviceRead { mm, range: self.range(args)?, device: self.device(args)? }
+            }
+            Verb::DeviceWrite => {
+                Op::DeviceWrite { mm, range: self.range(args)?, device: self.device(args)? }
+            }
+            Verb::HmmRangeFault => {
+                let request = match (args.has("fault"), args.has("write")) {
+                    (_, true) => Request::Write,
+                    (true, _) => Request::Fault,
+                    _ => Request::Nothing,
+                };
+                let (range, device) = (self.range(args)?, self.device(args)?);
+                Op::HmmRangeFault { mm, range, device, request, odd: args.has("odd") }
+            }
+            Verb::MakeDeviceExclusive => {
+                Op::MakeDeviceExclusive { mm, range: self.range(args)?, device: self.device(args)? }
+            }
         })
+    }
+
+    /// `device=`.
+    fn device(&mut self, args: &Args<'_>) -> Option<Device> {
+        match args.key("device") {
+            Some(value) => self.word_of("device", value, DEVICES),
+            None => Some(Device::Private),
+        }
     }
 
     fn range(&mut self, args: &Args<'_>) -> Option<Range> {
@@ -113,6 +165,10 @@ impl Parser {
         }
         task.map(TaskId)
     }
+}
+
+fn migration(args: &Args<'_>) -> Option<MigrationId> {
+    Some(MigrationId(args.migration?.id?))
 }
 
 fn prot(args: &Args<'_>) -> Prot {

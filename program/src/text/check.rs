@@ -13,6 +13,7 @@ impl Parser {
             Object::Mm(_) => args.mm.map(|mm| mm.at),
             Object::Area(_) => args.area.map(|(area, _)| area.at),
             Object::Lock(_) => args.lock.map(|lock| lock.at),
+            Object::Migration(_) => args.migration.map(|migration| migration.at),
             Object::Handle(handle) => {
                 args.handles.iter().rev().find(|named| named.id == Some(handle.0)).map(|n| n.at)
             }

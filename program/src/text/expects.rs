@@ -1,13 +1,14 @@
 //! `expect` lines.
 
 use crate::expect::{Expect, Field, Target};
+use crate::hmm;
 use crate::op::{AreaId, HandleId, MmId, Range, on_disk};
 use crate::outcome::Ret;
 use crate::text::error::{Location, Mistake, did_you_mean};
 use crate::text::lexer::Token;
 use crate::text::names::{ObjectName, Sort, number};
 use crate::text::parser::Parser;
-use crate::text::words::{self, ERRNOS, PLACES};
+use crate::text::words::{self, ENTRIES, ERRNOS, ZONES};
 use crate::validate::{Fault, check_expect};
 
 const USAGE: &str = "such as `expect m0+1 ref=2 map=1 by B2`, `expect h0[1] pin=1 by B2`, \
@@ -19,6 +20,7 @@ struct Draft {
     mm: Option<MmId>,
     area: Option<(AreaId, u16)>,
     handle: Option<(HandleId, u16)>,
+    out: Option<u16>,
     machine: bool,
     len: Option<u16>,
     ret: Option<Ret>,
@@ -38,6 +40,7 @@ impl Parser {
                 Target::Page(draft.mm.unwrap_or(MmId(0)), range)
             }
             Draft { handle: Some((handle, index)), .. } => Target::Handle(handle, index),
+            Draft { out: Some(index), .. } => Target::Out(index),
             Draft { machine: true, .. } => Target::Machine,
             _ if draft.ret.is_some() => Target::Result,
             _ => {
@@ -100,7 +103,8 @@ impl Parser {
 
     /// None if it was a mistake, or names what a mistake should have defined.
     fn expect_target(&mut self, draft: &mut Draft, token: Token<'_>) -> Option<()> {
-        let taken = draft.area.is_some() || draft.handle.is_some() || draft.machine;
+        let taken =
+            draft.area.is_some() || draft.handle.is_some() || draft.out.is_some() || draft.machine;
         if token.text == "machine" && !taken && draft.mm.is_none() {
             draft.machine = true;
             return Some(());
@@ -113,6 +117,12 @@ impl Parser {
             Some((base, off)) => (base, Some(off)),
             None => (base, None),
         };
+        if let ("out", None, Some(index), false) = (base, off, index, taken)
+            && draft.mm.is_none()
+        {
+            draft.out = Some(self.number(token.at, "a page", index, 65535)? as u16);
+            return Some(());
+        }
         match (ObjectName::read(base), off, index) {
             (Some(name), None, None) if name.sort == Sort::Mm && !taken && draft.mm.is_none() => {
                 draft.mm = Some(MmId(self.named(token, name)?.id?));
@@ -156,7 +166,9 @@ impl Parser {
                 };
                 let stated = match field {
                     Field::Data => self.data(value),
-                    Field::Zone => self.word_of("zone", value, PLACES).map(|place| place as u64),
+                    Field::Zone => self.word_of("zone", value, ZONES).map(|place| place as u64),
+                    Field::Entry => self.word_of("entry", value, ENTRIES),
+                    Field::Hmm => self.hmm(value),
                     _ => self.number(value.at, &format!("`{}`", key.text), value.text, u64::MAX),
                 };
                 draft.fields.extend(stated.map(|value| (field, value)));
@@ -184,6 +196,17 @@ impl Parser {
                 errno.map(Ret::Err)
             }
         }
+    }
+
+    fn hmm(&mut self, value: Token<'_>) -> Option<u64> {
+        let flags = hmm::read(value.text);
+        if flags.is_none() {
+            let mistake = Mistake::Value { key: "hmm".into(), text: value.text.into() };
+            let hint =
+                Mistake::Rule { fault: Fault::FieldValue(Field::Hmm, 0), name: String::new() };
+            self.error(value.at, mistake, Some(hint.hint()));
+        }
+        flags.map(u64::from)
     }
 
     fn data(&mut self, value: Token<'_>) -> Option<u64> {

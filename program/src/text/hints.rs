@@ -93,6 +93,9 @@ fn of_fault(fault: Fault) -> String {
         Fault::Task(_) => "such as `task=t8`; t8 to t15".into(),
         Fault::FastOnlyPin => "use `pin … fast`, or `get`".into(),
         Fault::LongtermGet => "use `pin … longterm`".into(),
+        Fault::DevicePlace => "normal, movable or cma".into(),
+        Fault::NoDevice => "say `machine device=16 coherent=16`".into(),
+        Fault::Select(_) => "system, device_private, device_coherent".into(),
         Fault::FailNth => "the first attempt is 1, such as `fail=page#1`".into(),
         Fault::FailOffline => "leave `fail=` out, or inject it into another operation".into(),
         Fault::SliceRun => "such as `0*3`, or `0` for one point; at most 255".into(),
@@ -105,7 +108,11 @@ fn of_fault(fault: Fault) -> String {
             "pages and handles have `ref`, `map`, …; `machine` has `used.normal`, …".into()
         }
         Fault::FieldValue(field, _) => match field {
-            Field::Zone => "normal, movable or cma".into(),
+            Field::Zone => "normal, movable, cma, device or coherent".into(),
+            Field::Entry => {
+                "none, present, migration, migration_exclusive, private or exclusive".into()
+            }
+            Field::Hmm => "such as `none`, `error`, `r`, `rw`, `r+zero`, `rw+private`".into(),
             Field::Order => "the order of a folio: 0 to 9".into(),
             Field::Ref | Field::Map | Field::PageMap | Field::Pin | Field::Used(_) => {
                 "a count, such as 2".into()

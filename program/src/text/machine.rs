@@ -6,8 +6,10 @@ use crate::text::parser::Parser;
 use crate::text::words::{FAULTS, PREEMPTS, THPS};
 use crate::validate::{Fault, check_shape};
 
-const KEYS: [&str; 9] =
-    ["cpus", "preempt", "ptes", "normal", "movable", "cma", "batch", "thp", "faults"];
+const KEYS: [&str; 11] = [
+    "cpus", "preempt", "ptes", "normal", "movable", "cma", "device", "coherent", "batch", "thp",
+    "faults",
+];
 
 impl Parser {
     /// `machine KEY=VALUE…`
@@ -43,6 +45,8 @@ impl Parser {
                 "normal" => shape.pages[0] = number(u64::from(u32::MAX)) as u32,
                 "movable" => shape.pages[1] = number(u64::from(u32::MAX)) as u32,
                 "cma" => shape.pages[2] = number(u64::from(u32::MAX)) as u32,
+                "device" => shape.pages[3] = number(u64::from(u32::MAX)) as u32,
+                "coherent" => shape.pages[4] = number(u64::from(u32::MAX)) as u32,
                 "preempt" => {
                     shape.preempt = self.word_of(key, *value, PREEMPTS).unwrap_or_default();
                 }
@@ -68,7 +72,7 @@ impl Parser {
                     Fault::Ptes(_) => "ptes",
                     Fault::Batch(_) => "batch",
                     Fault::Pages(pages) => {
-                        let places = ["normal", "movable", "cma"].iter().zip(shape.pages);
+                        let places = KEYS[3..8].iter().zip(shape.pages);
                         places
                             .filter(|(_, n)| *n == pages)
                             .map(|(key, _)| *key)

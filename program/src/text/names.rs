@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::object::Object;
-use crate::op::{AreaId, HandleId, LockId, MmId};
+use crate::op::{AreaId, HandleId, LockId, MigrationId, MmId};
 
 /// A sort of object that has names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
@@ -13,6 +13,7 @@ pub enum Sort {
     Area,
     Handle,
     Lock,
+    Migration,
 }
 
 impl Sort {
@@ -22,6 +23,7 @@ impl Sort {
             Object::Area(_) => Sort::Area,
             Object::Handle(_) => Sort::Handle,
             Object::Lock(_) => Sort::Lock,
+            Object::Migration(_) => Sort::Migration,
         }
     }
 
@@ -32,6 +34,7 @@ impl Sort {
             Sort::Area => Object::Area(AreaId(id)),
             Sort::Handle => Object::Handle(HandleId(id)),
             Sort::Lock => Object::Lock(LockId(id)),
+            Sort::Migration => Object::Migration(MigrationId(id)),
         }
     }
 
@@ -41,6 +44,7 @@ impl Sort {
             Sort::Area => "m",
             Sort::Handle => "h",
             Sort::Lock => "l",
+            Sort::Migration => "v",
         }
     }
 
@@ -51,6 +55,7 @@ impl Sort {
             Sort::Area => "an area (`m0 = mmap …`)",
             Sort::Handle => "a handle (`h0 = get …` or `pin …`)",
             Sort::Lock => "a lock (`l0 = lock_page …`)",
+            Sort::Migration => "a migration (`v0 = migrate_vma_setup …`)",
         }
     }
 }
@@ -69,11 +74,11 @@ impl fmt::Display for ObjectName {
 }
 
 impl ObjectName {
-    /// Reads `m0`, `mm1`, `h2`, `l3`.
+    /// Reads `m0`, `mm1`, `h2`, `l3`, `v4`.
     pub fn read(word: &str) -> Option<ObjectName> {
         let digits = word.trim_start_matches(|c: char| c.is_ascii_lowercase());
         let sigil = &word[..word.len() - digits.len()];
-        let sort = [Sort::Mm, Sort::Area, Sort::Handle, Sort::Lock]
+        let sort = [Sort::Mm, Sort::Area, Sort::Handle, Sort::Lock, Sort::Migration]
             .into_iter()
             .find(|sort| sort.sigil() == sigil)?;
         Some(ObjectName { sort, number: number(digits)? })

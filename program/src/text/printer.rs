@@ -3,13 +3,17 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::expect::{Expect, Field, Target};
-use crate::op::{Backing, Entry, Fail, Foll, Form, MmId, Mode, Op, Prot, Range, Report, Step};
+use crate::hmm;
+use crate::op::{
+    Backing, Device, Entry, Fail, Foll, Form, MmId, Mode, Op, Prot, Range, Report, Request, Step,
+};
 use crate::outcome::Ret;
 use crate::program::Program;
 use crate::schedule::{Schedule, Slice};
 use crate::shape::{Faults, Place, Shape};
 use crate::text::words::{
-    ADVICE, ERRNOS, FAULTS, PLACES, PREEMPTS, PROTS, SITES, THPS, UFFDIOS, word,
+    ADVICE, DEVICES, DIRECTIONS, ENTRIES, ERRNOS, FAULTS, PLACES, PREEMPTS, PROTS, SELECTS, SITES,
+    THPS, UFFDIOS, ZONES, word,
 };
 
 /// Schedules are broken into lines of at most so many columns.
@@ -55,9 +59,12 @@ impl Program {
 
 impl Display for Shape {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let [normal, movable, cma] = self.pages;
+        let [normal, movable, cma, device, coherent] = self.pages;
         write!(f, "machine cpus={} preempt={}", self.cpus, word(PREEMPTS, self.preempt))?;
         write!(f, " ptes={} normal={normal} movable={movable} cma={cma}", self.ptes)?;
+        if self.has_device() {
+            write!(f, " device={device} coherent={coherent}")?;
+        }
         write!(f, " batch={} thp={}", self.batch, word(THPS, self.thp))?;
         match self.faults {
             Faults::Classic => Ok(()),
@@ -176,12 +183,61 @@ impl Display for Op {
                 write!(f, "l{} = lock_page{} {range} task=t{}", lock.0, InMm(mm), task.0)
             }
             Op::UnlockPage { lock } => write!(f, "unlock_page l{}", lock.0),
+            Op::MigrateVmaSetup { mm, range, migration, device, select, fault } => {
+                write!(f, "v{} = migrate_vma_setup{} {range}", migration.0, InMm(mm))?;
+                write_device(f, device)?;
+                for &(name, bit) in SELECTS {
+                    flag(f, select.has(bit), name)?;
+                }
+                flag(f, fault, "fault")
+            }
+            Op::MigrateDeviceRange { migration, device } => {
+                write!(f, "v{} = migrate_device_range", migration.0)?;
+                write_device(f, device)
+            }
+            Op::MigrateVmaPages { migration, to } => {
+                write!(f, "migrate_vma_pages v{} {}", migration.0, word(DIRECTIONS, to))
+            }
+            Op::MigrateVmaFinalize { migration } => {
+                write!(f, "migrate_vma_finalize v{}", migration.0)
+            }
+            Op::DeviceMigrate { mm, range, device, to } => {
+                write!(f, "migrate_{}{} {range}", word(DIRECTIONS, to), InMm(mm))?;
+                write_device(f, device)
+            }
+            Op::DeviceEvict { device, remove } => {
+                write!(f, "{}", if remove { "device_remove" } else { "device_evict" })?;
+                write_device(f, device)
+            }
+            Op::DeviceRead { mm, range, device } => {
+                write!(f, "device_read{} {range}", InMm(mm))?;
+                write_device(f, device)
+            }
+            Op::DeviceWrite { mm, range, device } => {
+                write!(f, "device_write{} {range}", InMm(mm))?;
+                write_device(f, device)
+            }
+            Op::HmmRangeFault { mm, range, device, request, odd } => {
+                write!(f, "hmm_range_fault{} {range}", InMm(mm))?;
+                write_device(f, device)?;
+                flag(f, request == Request::Fault, "fault")?;
+                flag(f, request == Request::Write, "write")?;
+                flag(f, odd, "odd")
+            }
+            Op::MakeDeviceExclusive { mm, range, device } => {
+                write!(f, "make_device_exclusive{} {range}", InMm(mm))?;
+                write_device(f, device)
+            }
         }
     }
 }
 
 fn flag(f: &mut Formatter<'_>, set: bool, name: &str) -> fmt::Result {
     if set { write!(f, " {name}") } else { Ok(()) }
+}
+
+fn write_device(f: &mut Formatter<'_>, device: Device) -> fmt::Result {
+    if device == Device::Private { Ok(()) } else { write!(f, " device={}", word(DEVICES, device)) }
 }
 
 fn write_shift(f: &mut Formatter<'_>, shift: u16) -> fmt::Result {
@@ -210,6 +266,7 @@ impl Display for Expect {
             Target::Result => {}
             Target::Page(mm, range) => write!(f, "{} {range}", InMm(mm))?,
             Target::Handle(handle, index) => write!(f, " h{}[{index}]", handle.0)?,
+            Target::Out(index) => write!(f, " out[{index}]")?,
             Target::Machine => write!(f, " machine")?,
         }
         if let Some(ret) = self.ret {
@@ -219,7 +276,9 @@ impl Display for Expect {
             write!(f, " {}=", field.word())?;
             match field {
                 Field::Data => write!(f, "{}", self::value(value))?,
-                Field::Zone => match PLACES.get(value as usize) {
+                Field::Entry => write!(f, "{}", word(ENTRIES, value))?,
+                Field::Hmm => write!(f, "{}", hmm::text(value as u8))?,
+                Field::Zone => match ZONES.get(value as usize) {
                     Some((name, _)) => write!(f, "{name}")?,
                     None => write!(f, "{value}")?,
                 },
@@ -246,6 +305,9 @@ impl Display for Ret {
 pub fn value(value: u64) -> impl Display {
     std::fmt::from_fn(move |f| match value >> 48 {
         _ if value == 0 => write!(f, "0"),
+        _ if let Some(flags) = hmm::flags(value) => {
+            write!(f, "{}:{}", hmm::text(flags), self::value(hmm::content(value)))
+        }
         0 => write!(f, "{}.{}", value >> 16, value & 0xFFFF),
         1 => write!(f, "f{}.{}", value >> 32 & 0xFFFF, value & 0xFFFF_FFFF),
         _ => write!(f, "{value:#x}"),

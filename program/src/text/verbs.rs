@@ -1,7 +1,7 @@
 //! The operations of the text form: their names and which arguments they take.
 
 use crate::text::names::Sort;
-use crate::text::words::{ADVICE, PLACES, PROTS, UFFDIOS, list};
+use crate::text::words::{ADVICE, DIRECTIONS, PLACES, PROTS, UFFDIOS, list};
 
 /// Which operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +30,18 @@ pub enum Verb {
     Offline,
     LockPage,
     UnlockPage,
+    MigrateVmaSetup,
+    MigrateDeviceRange,
+    MigrateVmaPages,
+    MigrateVmaFinalize,
+    MigrateToDevice,
+    MigrateToSystem,
+    DeviceEvict,
+    DeviceRemove,
+    DeviceRead,
+    DeviceWrite,
+    HmmRangeFault,
+    MakeDeviceExclusive,
 }
 
 /// What an operation looks like.
@@ -43,6 +55,7 @@ pub struct Spec {
     pub mm: Need,
     pub area: Need,
     pub lock: Need,
+    pub migration: Need,
     pub file: Need,
     /// Fewest and most handles.
     pub handles: (usize, usize),
@@ -77,6 +90,8 @@ pub enum Choice {
     Place,
     /// Sharing must be stated.
     Sharing,
+    /// The direction of a migration must be stated.
+    Direction,
 }
 
 impl Choice {
@@ -88,6 +103,7 @@ impl Choice {
             Choice::Uffdio => list(UFFDIOS),
             Choice::Place => list(PLACES),
             Choice::Sharing => vec!["private", "shared"],
+            Choice::Direction => list(DIRECTIONS),
         }
     }
 
@@ -100,6 +116,7 @@ impl Choice {
             Choice::Uffdio => Some("a request"),
             Choice::Place => Some("a place"),
             Choice::Sharing => Some("`private` or `shared`"),
+            Choice::Direction => Some("`to_device` or `to_system`"),
         }
     }
 }
@@ -111,6 +128,7 @@ const BARE: Spec = Spec {
     mm: Need::Never,
     area: Need::Never,
     lock: Need::Never,
+    migration: Need::Never,
     file: Need::Never,
     handles: (0, 0),
     keys: &[],
@@ -119,10 +137,11 @@ const BARE: Spec = Spec {
     usage: "nop",
 };
 const RANGE: Spec = Spec { mm: Need::May, area: Need::Must, keys: &["len"], ..BARE };
+const DEVICE: Spec = Spec { keys: &["len", "device"], ..RANGE };
 const GUP: Spec = Spec { creates: Some(Sort::Handle), ..RANGE };
 
 /// Every operation.
-pub const SPECS: [Spec; 24] = [
+pub const SPECS: [Spec; 36] = [
     BARE,
     Spec {
         verb: Verb::Mmap,
@@ -255,6 +274,94 @@ pub const SPECS: [Spec; 24] = [
         lock: Need::Must,
         usage: "unlock_page l0",
         ..BARE
+    },
+    Spec {
+        verb: Verb::MigrateVmaSetup,
+        name: "migrate_vma_setup",
+        creates: Some(Sort::Migration),
+        choices: &[
+            Choice::May(&["system"]),
+            Choice::May(&["device_private"]),
+            Choice::May(&["device_coherent"]),
+            Choice::May(&["fault"]),
+        ],
+        usage: "v0 = migrate_vma_setup [mm1] m0+1 [len=2] [device=coherent] [system] \
+                [device_private] [device_coherent] [fault]",
+        ..DEVICE
+    },
+    Spec {
+        verb: Verb::MigrateDeviceRange,
+        name: "migrate_device_range",
+        creates: Some(Sort::Migration),
+        keys: &["device"],
+        usage: "v0 = migrate_device_range [device=coherent]",
+        ..BARE
+    },
+    Spec {
+        verb: Verb::MigrateVmaPages,
+        name: "migrate_vma_pages",
+        migration: Need::Must,
+        choices: &[Choice::Direction],
+        usage: "migrate_vma_pages v0 to_device|to_system",
+        ..BARE
+    },
+    Spec {
+        verb: Verb::MigrateVmaFinalize,
+        name: "migrate_vma_finalize",
+        migration: Need::Must,
+        usage: "migrate_vma_finalize v0",
+        ..BARE
+    },
+    Spec {
+        verb: Verb::MigrateToDevice,
+        name: "migrate_to_device",
+        usage: "migrate_to_device [mm1] m0+1 [len=2] [device=coherent]",
+        ..DEVICE
+    },
+    Spec {
+        verb: Verb::MigrateToSystem,
+        name: "migrate_to_system",
+        usage: "migrate_to_system [mm1] m0+1 [len=2] [device=coherent]",
+        ..DEVICE
+    },
+    Spec {
+        verb: Verb::DeviceEvict,
+        name: "device_evict",
+        keys: &["device"],
+        usage: "device_evict [device=coherent]",
+        ..BARE
+    },
+    Spec {
+        verb: Verb::DeviceRemove,
+        name: "device_remove",
+        keys: &["device"],
+        usage: "device_remove [device=coherent]",
+        ..BARE
+    },
+    Spec {
+        verb: Verb::DeviceRead,
+        name: "device_read",
+        usage: "device_read [mm1] m0+1 [len=2] [device=coherent]",
+        ..DEVICE
+    },
+    Spec {
+        verb: Verb::DeviceWrite,
+        name: "device_write",
+        usage: "device_write [mm1] m0+1 [len=2] [device=coherent]",
+        ..DEVICE
+    },
+    Spec {
+        verb: Verb::HmmRangeFault,
+        name: "hmm_range_fault",
+        choices: &[Choice::May(&["fault", "write"]), Choice::May(&["odd"])],
+        usage: "hmm_range_fault [mm1] m0+1 [len=2] [device=coherent] [fault|write] [odd]",
+        ..DEVICE
+    },
+    Spec {
+        verb: Verb::MakeDeviceExclusive,
+        name: "make_device_exclusive",
+        usage: "make_device_exclusive [mm1] m0+1 [len=2] [device=coherent]",
+        ..DEVICE
     },
 ];
 

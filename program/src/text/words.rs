@@ -1,6 +1,6 @@
 //! The words for values, shared by parser and printer.
 
-use crate::op::{Advice, Prot, Site, Uffdio};
+use crate::op::{Advice, Device, Direction, Prot, Select, Site, Uffdio};
 use crate::outcome::Errno;
 use crate::shape::{Faults, Place, Preempt, Thp};
 
@@ -26,6 +26,36 @@ pub const PROTS: &Words<Prot> = &[("none", Prot::None), ("r", Prot::Read), ("rw"
 
 pub const PLACES: &Words<Place> =
     &[("normal", Place::Normal), ("movable", Place::Movable), ("cma", Place::Cma)];
+
+/// [`PLACES`], and those of devices.
+pub const ZONES: &Words<Place> = &[
+    ("normal", Place::Normal),
+    ("movable", Place::Movable),
+    ("cma", Place::Cma),
+    ("device", Place::Device),
+    ("coherent", Place::Coherent),
+];
+
+pub const DEVICES: &Words<Device> = &[("private", Device::Private), ("coherent", Device::Coherent)];
+
+pub const DIRECTIONS: &Words<Direction> =
+    &[("to_device", Direction::ToDevice), ("to_system", Direction::ToSystem)];
+
+pub const SELECTS: &Words<Select> = &[
+    ("system", Select::SYSTEM),
+    ("device_private", Select::DEVICE_PRIVATE),
+    ("device_coherent", Select::DEVICE_COHERENT),
+];
+
+/// `Field::Entry`, by number.
+pub const ENTRIES: &Words<u64> = &[
+    ("none", 0),
+    ("present", 1),
+    ("migration", 2),
+    ("migration_exclusive", 3),
+    ("private", 4),
+    ("exclusive", 5),
+];
 
 pub const PREEMPTS: &Words<Preempt> =
     &[("none", Preempt::None), ("voluntary", Preempt::Voluntary), ("full", Preempt::Full)];
@@ -68,6 +98,8 @@ pub const SITES: &Words<Site> = &[
     ("dst", Site::Dst),
     ("grab", Site::Grab),
     ("grab_fast", Site::GrabFast),
+    ("device", Site::Device),
+    ("driver", Site::Driver),
 ];
 
 pub const ERRNOS: &Words<Errno> = &[
@@ -78,6 +110,7 @@ pub const ERRNOS: &Words<Errno> = &[
     ("EINVAL", Errno::EINVAL),
     ("ENOENT", Errno::ENOENT),
     ("EEXIST", Errno::EEXIST),
+    ("EPERM", Errno::EPERM),
     ("SIGSEGV", Errno::SIGSEGV),
     ("SIGBUS", Errno::SIGBUS),
 ];

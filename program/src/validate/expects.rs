@@ -30,6 +30,11 @@ pub fn check_expect(expect: &Expect, arena: &Arena, program: &Program) -> Result
                 return Err(Fault::HandlePage(handle, len));
             }
         }
+        Target::Out(_) => {
+            if !follows_lone_step(program, expect.after) {
+                return Err(Fault::ExpectResult);
+            }
+        }
         Target::Machine => {}
     }
     if expect.ret.is_some() && expect.target != Target::Result {
@@ -68,22 +73,27 @@ fn follows_lone_step(program: &Program, after: usize) -> bool {
 }
 
 fn check_field(expect: &Expect, field: Field, value: u64, program: &Program) -> Result<(), Fault> {
-    let of_entry = matches!(field, Field::Present | Field::Write | Field::Dirty | Field::Huge);
+    let of_entry =
+        matches!(field, Field::Present | Field::Write | Field::Dirty | Field::Huge | Field::Entry);
+    let of_out = matches!(field, Field::Hmm | Field::Data);
     let of_machine = matches!(field, Field::Used(_));
     let applies = match expect.target {
         Target::Result => false,
-        Target::Page(..) => !of_machine,
-        Target::Handle(..) => !of_machine && !of_entry,
+        Target::Page(..) => !of_machine && field != Field::Hmm,
+        Target::Handle(..) => !of_machine && !of_entry && field != Field::Hmm,
+        Target::Out(_) => of_out,
         Target::Machine => of_machine,
     };
     if !applies {
         return Err(Fault::FieldTarget(field));
     }
     let most = match field {
-        Field::Used(place) if place > 2 => return Err(Fault::FieldTarget(field)),
+        Field::Used(place) if place > 4 => return Err(Fault::FieldTarget(field)),
         Field::Ref | Field::Map | Field::PageMap | Field::Pin | Field::Used(_) => i64::MAX as u64,
         Field::Order => 9,
-        Field::Zone => 2,
+        Field::Zone => 4,
+        Field::Entry => 5,
+        Field::Hmm => 0x7F,
         Field::Data => return check_data(value, expect.after, program),
         _ => 1,
     };
@@ -101,11 +111,11 @@ fn check_data(value: u64, after: usize, program: &Program) -> Result<(), Fault> 
     let step = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
     let writer = step.and_then(|step| program.steps().take(after).nth(step));
     match writer.map(|step| step.op) {
-        Some(Op::Write { range, .. } | Op::Uffd { range, uffdio: Uffdio::Copy, .. })
-            if page < u64::from(range.len) =>
-        {
-            Ok(())
-        }
+        Some(
+            Op::Write { range, .. }
+            | Op::DeviceWrite { range, .. }
+            | Op::Uffd { range, uffdio: Uffdio::Copy, .. },
+        ) if page < u64::from(range.len) => Ok(()),
         _ => Err(Fault::NotWritten(number)),
     }
 }

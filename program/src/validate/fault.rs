@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::arena::{MAX_AREAS, MAX_CPUS, MAX_HANDLES, MAX_LOCKS, MAX_MMS};
+use crate::arena::{MAX_AREAS, MAX_CPUS, MAX_HANDLES, MAX_LOCKS, MAX_MIGRATIONS, MAX_MMS};
 use crate::codec::{MAX_PLACE_PAGES, MAX_STEPS};
 use crate::expect::Field;
 use crate::object::Object;
@@ -64,6 +64,12 @@ pub enum Fault {
     FastOnlyPin,
     /// FOLL_LONGTERM with FOLL_GET.
     LongtermGet,
+    /// A folio placed in, or an offline of, device memory.
+    DevicePlace,
+    /// An operation of a driver on a machine without device memory.
+    NoDevice,
+    /// Not a set of MIGRATE_VMA_SELECT flags.
+    Select(u8),
     /// A failure number 0.
     FailNth,
     /// A failure injected into `offline`.
@@ -151,6 +157,7 @@ impl Fault {
                     Object::Area(_) => (MAX_AREAS, "areas"),
                     Object::Handle(_) => (MAX_HANDLES, "handles"),
                     Object::Lock(_) => (MAX_LOCKS, "locks"),
+                    Object::Migration(_) => (MAX_MIGRATIONS, "migrations"),
                 };
                 format!("a program has at most {most} {what}")
             }
@@ -158,6 +165,7 @@ impl Fault {
             Fault::Gone(object) => match object {
                 Object::Mm(_) => format!("{name} has exited"),
                 Object::Handle(_) => format!("{name} was dropped already"),
+                Object::Migration(_) => format!("{name} was finalized already"),
                 _ => format!("{name} was released already"),
             },
             Fault::CreatedElsewhere(_) => {
@@ -190,6 +198,9 @@ impl Fault {
             Fault::Task(n) => format!("t{n} is not a task that locks pages; t8 to t15 are"),
             Fault::FastOnlyPin => "`fast_only` exists for `get` alone".into(),
             Fault::LongtermGet => "`longterm` exists for `pin` alone".into(),
+            Fault::DevicePlace => "only drivers place folios in device memory".into(),
+            Fault::NoDevice => "the machine has no device memory".into(),
+            Fault::Select(n) => format!("{n} is not a set of select flags"),
             Fault::FailNth => "attempts are counted from 1".into(),
             Fault::FailOffline => "no failure is injected into `offline`".into(),
             Fault::SliceCpu(n) => format!("the machine has no CPU {n}"),
@@ -220,6 +231,7 @@ impl fmt::Display for Object {
             Object::Area(area) => write!(f, "m{}", area.0),
             Object::Handle(handle) => write!(f, "h{}", handle.0),
             Object::Lock(lock) => write!(f, "l{}", lock.0),
+            Object::Migration(migration) => write!(f, "v{}", migration.0),
         }
     }
 }

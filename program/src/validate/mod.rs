@@ -3,7 +3,7 @@
 //! Only valid programs run: both byte decoding and the parser make no others. The rules:
 //!
 //! * **Machine.** 1..=8 CPUs; page tables of 4..=512 entries, a power of two; batches of 1..=31;
-//!   at most 65536 pages a place.
+//!   at most 65536 pages a place. Operations of drivers want a machine with device memory.
 //! * **Shape.** At most 4096 steps; no phase is empty; every step's CPU exists.
 //! * **Creation.** Areas, handles and locks are numbered 0, 1, 2… and forked mms 1, 2… in program
 //!   order; at most 64 areas, 64 handles, 16 locks, 8 mms.
@@ -29,6 +29,7 @@ pub use fault::{Fault, Invalid, Part};
 use crate::arena::{Arena, MAX_CPUS};
 use crate::codec::{MAX_PLACE_PAGES, MAX_STEPS};
 use crate::expect::Expect;
+use crate::kind::Kind;
 use crate::object::Object;
 use crate::op::{Backing, Entry, FILES, Foll, Form, HandleId, Op, Range, Step};
 use crate::program::Program;
@@ -130,6 +131,12 @@ pub fn check_step(step: &Step, arena: &Arena, shape: &Shape) -> Result<(), Fault
     if cpu >= shape.cpus {
         return Err(Fault::NoCpu(cpu));
     }
+    if step.place.is_zone_device() {
+        return Err(Fault::DevicePlace);
+    }
+    if Kind::of(&step.op).bit() & Kind::DEVICE != 0 && !shape.has_device() {
+        return Err(Fault::NoDevice);
+    }
     if let Some(fail) = step.fail {
         if matches!(step.op, Op::Offline { .. }) {
             return Err(Fault::FailOffline);
@@ -151,6 +158,7 @@ pub fn check_step(step: &Step, arena: &Arena, shape: &Shape) -> Result<(), Fault
             Object::Area(_) => arena.next_area().map(Object::Area),
             Object::Handle(_) => arena.next_handle().map(Object::Handle),
             Object::Lock(_) => arena.next_lock().map(Object::Lock),
+            Object::Migration(_) => arena.next_migration().map(Object::Migration),
         };
         match next {
             None => return Err(Fault::TooMany(object)),
@@ -201,6 +209,18 @@ fn check_op(op: &Op, cpu: u8, arena: &Arena, shape: &Shape) -> Result<(), Fault>
         Op::UnlockPage { lock } => {
             check_visible(arena, Object::Lock(lock), arena.locks(cpu).contains(lock.0))
         }
+        Op::Offline { place } if place.is_zone_device() => Err(Fault::DevicePlace),
+        Op::MigrateVmaPages { migration, .. } => {
+            let visible = arena.migrations(cpu).contains(migration.0);
+            check_visible(arena, Object::Migration(migration), visible)
+        }
+        Op::MigrateVmaFinalize { migration } => {
+            let object = Object::Migration(migration);
+            check_visible(arena, object, arena.migrations(cpu).contains(migration.0))?;
+            let free = arena.finalizable(cpu).contains(migration.0);
+            if free { Ok(()) } else { Err(Fault::UsedElsewhere(object)) }
+        }
+        Op::MigrateVmaSetup { select, .. } if select.0 > 7 => Err(Fault::Select(select.0)),
         _ => Ok(()),
     }
 }

@@ -4,9 +4,10 @@
 use program::arena::Arena;
 use program::validate::check_step;
 use program::{
-    Advice, AreaId, Backing, Entry, Errno, Expect, Fail, Faults, Field, Foll, Form, HandleId,
-    LockId, MmId, Mode, Op, Phase, Place, Preempt, Program, Prot, Range, Report, Ret, Schedule,
-    Shape, Site, Slice, SplitMix64, Step, Target, TaskId, Thp, Uffdio, on_disk, written,
+    Advice, AreaId, Backing, Device, Direction, Entry, Errno, Expect, Fail, Faults, Field, Foll,
+    Form, HandleId, LockId, MigrationId, MmId, Mode, Op, Phase, Place, Preempt, Program, Prot,
+    Range, Report, Request, Ret, Schedule, Select, Shape, Site, Slice, SplitMix64, Step, Target,
+    TaskId, Thp, Uffdio, on_disk, written,
 };
 use proptest::prelude::*;
 
@@ -80,7 +81,7 @@ impl Rng {
     }
 
     fn shape(&mut self) -> Shape {
-        let pages = [512, 256, 256].map(|usual| self.pages(usual));
+        let pages = [512, 256, 256, 0, 64].map(|usual| self.pages(usual));
         Shape {
             cpus: 1 + self.below(8) as u8,
             preempt: self.of(&[Preempt::None, Preempt::Voluntary, Preempt::Full]),
@@ -124,6 +125,7 @@ impl Rng {
             Target::Page(mm, range),
             Target::Page(mm, range),
             Target::Handle(handle, self.below(2) as u16),
+            Target::Out(self.below(3) as u16),
             Target::Machine,
         ];
         let target = self.of(&targets);
@@ -152,7 +154,7 @@ impl Rng {
         Step {
             cpu: self.below(3) as u8,
             op: self.op(arena),
-            place: self.of(&Place::ALL),
+            place: self.of(&Place::SYSTEM),
             fail: (self.below(3) == 0).then_some(fail),
         }
     }
@@ -177,7 +179,8 @@ impl Rng {
             Advice::PopulateRead,
             Advice::PopulateWrite,
         ]);
-        match self.below(25) {
+        match self.below(33) {
+            25.. => self.driver(arena),
             0 => Op::Nop,
             1 | 2 => Op::Mmap {
                 mm,
@@ -227,7 +230,7 @@ impl Rng {
             ]),
             19 => Op::SplitFolio { mm, range },
             20 => Op::Migrate { mm, range, mode: self.of(&[Mode::Async, Mode::Sync]) },
-            21 => Op::Offline { place: self.of(&Place::ALL) },
+            21 => Op::Offline { place: self.of(&Place::SYSTEM) },
             23 => Op::Uffd {
                 mm,
                 range,
@@ -242,6 +245,41 @@ impl Rng {
             },
             22 => Op::LockPage { mm, range, lock, task: TaskId(8 + self.below(8) as u8) },
             _ => Op::UnlockPage { lock: LockId(self.below(u64::from(lock.0) + 1) as u8) },
+        }
+    }
+
+    /// An operation of a driver.
+    fn driver(&mut self, arena: &Arena) -> Op {
+        let mm = MmId(self.below(4) as u8);
+        let range = self.range(arena);
+        let device = self.of(&Device::ALL);
+        let next = arena.next_migration().unwrap_or(MigrationId(16));
+        let migration = MigrationId(self.below(u64::from(next.0) + 1) as u8);
+        let to = self.of(&[Direction::ToDevice, Direction::ToSystem]);
+        match self.below(12) {
+            0 | 1 => Op::MigrateVmaSetup {
+                mm,
+                range,
+                migration: next,
+                device,
+                select: Select(self.below(8) as u8),
+                fault: self.flip(),
+            },
+            2 => Op::MigrateDeviceRange { migration: next, device },
+            3 | 4 => Op::MigrateVmaPages { migration, to },
+            5 => Op::MigrateVmaFinalize { migration },
+            6 => Op::DeviceMigrate { mm, range, device, to },
+            7 => Op::DeviceEvict { device, remove: self.flip() },
+            8 => Op::DeviceRead { mm, range, device },
+            9 => Op::DeviceWrite { mm, range, device },
+            10 => Op::HmmRangeFault {
+                mm,
+                range,
+                device,
+                request: self.of(&[Request::Nothing, Request::Fault, Request::Write]),
+                odd: self.flip(),
+            },
+            _ => Op::MakeDeviceExclusive { mm, range, device },
         }
     }
 }
@@ -312,6 +350,16 @@ pub const WORDS: &[&str] = &[
     "lock_page",
     "task=t8",
     "unlock_page",
+    "migrate_vma_setup",
+    "migrate_vma_pages",
+    "migrate_vma_finalize",
+    "device_private",
+    "to_system",
+    "device=coherent",
+    "hmm_range_fault",
+    "v0",
+    "out[1]",
+    "device=8",
     "nop",
     "uffd",
     "register",
