@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use program::{
-    EntryView, FolioView, HandleId, LockId, Mark, MmId, MmView, Name, ObjectId, PageRef, Place,
-    Ret, Seen, Snapshot, TaskId, VmaView,
+    EntryView, FolioView, HandleId, LockId, Mark, MigratePfn, MigrationId, MmId, MmView, Name,
+    ObjectId, PageRef, Place, Ret, Seen, Snapshot, TaskId, VmaView,
 };
 
 use crate::verdict::Class;
@@ -57,6 +57,8 @@ pub enum What {
     Handle(HandleId),
     /// A lock held across operations.
     Lock(LockId),
+    /// The n-th page of an open migration.
+    Migration(MigrationId, usize),
     /// A page-cache slot.
     Cache(ObjectId, u32),
     /// A CPU's LRU batch.
@@ -108,6 +110,7 @@ impl What {
             What::Mm(_, MmField::Entry(_)) => "entry",
             What::Handle(_) => "handle",
             What::Lock(_) => "lock",
+            What::Migration(..) => "migration",
             What::Cache(..) => "cache",
             What::Batch(_) => "batch",
             What::Used(_) => "used",
@@ -136,6 +139,7 @@ pub enum Value {
     Names(Vec<Name>),
     Entry(EntryView),
     Vma(VmaView),
+    Migrate(MigratePfn),
     Ret(Ret),
     Data(u64),
     Text(String),
@@ -166,6 +170,12 @@ pub fn differences(reference: &Snapshot, optimized: &Snapshot) -> Vec<FieldDiff>
     });
     either(&reference.locks, &optimized.locks, |&id, a, b| {
         list.option(What::Lock(id), a, b, |&name| Value::Names(vec![name]));
+    });
+    either(&reference.migrations, &optimized.migrations, |&id, a, b| {
+        let of = |side: Option<&Vec<MigratePfn>>, at: usize| side.and_then(|s| s.get(at)).copied();
+        for at in 0..a.map_or(0, Vec::len).max(b.map_or(0, Vec::len)) {
+            list.option(What::Migration(id, at), of(a, at), of(b, at), Value::Migrate);
+        }
     });
     either(&reference.cache, &optimized.cache, |&(object, index), a, b| {
         list.option(What::Cache(object, index), a, b, |&name| Value::Names(vec![name]));

@@ -1,8 +1,8 @@
 //! Expectations that a program states by hand.
 
 use program::{
-    EntryView, Expect, Field, FolioView, Layout, Outcome, PageRef, Place, Program, Ret, Snapshot,
-    Target, text,
+    EntryKind, EntryView, Expect, Field, FolioView, Layout, Outcome, PageRef, Place, Program, Ret,
+    Snapshot, Target, hmm, text,
 };
 
 /// A statement that does not hold on one side.
@@ -44,6 +44,20 @@ pub(crate) fn failures(
                 let stated: Ret = stated;
                 fail("result".to_owned(), stated.to_string(), outcome.ret.to_string());
             }
+            if let Target::Out(index) = expect.target {
+                let word = outcome.data.get(usize::from(index)).copied();
+                for &(field, stated) in &expect.fields {
+                    let found = word.and_then(|word| match field {
+                        Field::Hmm => hmm::flags(word).map(u64::from),
+                        _ => Some(hmm::content(word)),
+                    });
+                    if found != Some(stated) {
+                        let found = found.map_or("nothing".to_owned(), |n| show(field, n));
+                        fail(field.word().to_owned(), show(field, stated), found);
+                    }
+                }
+                continue;
+            }
             let sight = Sight::of(expect, program, layout, state);
             for &(field, stated) in &expect.fields {
                 let found = sight.field(field, state);
@@ -71,7 +85,7 @@ impl<'a> Sight<'a> {
     fn of(expect: &Expect, program: &Program, layout: &Layout, state: &'a Snapshot) -> Sight<'a> {
         let mut sight = Sight::default();
         match expect.target {
-            Target::Result | Target::Machine => {}
+            Target::Result | Target::Out(_) | Target::Machine => {}
             Target::Page(mm, range) => {
                 let vpn = layout.span(range).start;
                 let ptes = u32::from(program.shape.ptes);
@@ -102,7 +116,12 @@ impl<'a> Sight<'a> {
     fn field(&self, field: Field, state: &Snapshot) -> Option<u64> {
         match field {
             Field::Used(place) => return state.used.get(usize::from(place)).map(|&n| n.into()),
-            Field::Present => return Some(self.page.is_some().into()),
+            Field::Present => {
+                let absent = |entry: EntryView| entry.kind != EntryKind::Present;
+                let present = self.page.is_some() && !self.entry.is_some_and(absent);
+                return Some(present.into());
+            }
+            Field::Entry => return Some(self.entry.map_or(0, |entry| entry.kind.code() + 1)),
             Field::Huge => return Some(self.huge.into()),
             _ => {}
         }
@@ -114,7 +133,7 @@ impl<'a> Sight<'a> {
         // The shared zero page: never counted, never written, of order 0.
         let of = |get: &dyn Fn(&FolioView) -> u64| Some(self.folio.map_or(0, get));
         match field {
-            Field::Used(_) | Field::Present | Field::Huge => None,
+            Field::Used(_) | Field::Present | Field::Huge | Field::Entry | Field::Hmm => None,
             Field::Ref => of(&|folio| folio.refcount as u64),
             Field::Map => {
                 of(&|folio| u64::from(folio.entire_mapcount + folio.mapcount.iter().sum::<u32>()))
@@ -149,6 +168,8 @@ fn show(field: Field, value: u64) -> String {
     match field {
         Field::Zone => zone(value),
         Field::Data => text::value(value).to_string(),
+        Field::Hmm => hmm::text(value as u8).to_string(),
+        Field::Entry => text::entry(value).to_owned(),
         _ => value.to_string(),
     }
 }

@@ -1,12 +1,11 @@
 //! The universal invariants, checked on the optimised side's canonical state.
 //!
 //! They hold whatever the program did, so they also catch what both sides get wrong together.
-//! I5, I6 and I7 speak of device memory, longterm pins and migration entries, none of which a
-//! state between two operations shows yet.
+//! I6 speaks of longterm pins, which no operation takes yet.
 
 use std::collections::BTreeMap;
 
-use program::{Foll, HandleId, Name, Op, PageRef, Place, Program, Snapshot};
+use program::{EntryKind, Foll, HandleId, Name, Op, PageRef, Place, Program, Snapshot};
 
 /// Weight of a pin in the refcount of an order-0 folio (GUP_PIN_COUNTING_BIAS).
 const BIAS: i64 = 1024;
@@ -29,6 +28,10 @@ struct Ledger {
     pins: u32,
     entire: u32,
     mapped: BTreeMap<u32, u32>,
+    /// Device-exclusive entries of each page.
+    exclusive: BTreeMap<u32, u32>,
+    /// Migration entries.
+    migrating: u32,
     batches: u32,
     locks: u32,
 }
@@ -61,8 +64,9 @@ pub fn broken(state: &Snapshot, program: &Program) -> Vec<Violation> {
                 report(11, "mapped pages == entries", format!("{who}.{sub}: {is}, entries {sum}"));
             }
             let exclusive = folio.exclusive.get(sub as usize) == Some(&true);
-            if exclusive && is + folio.entire_mapcount > 1 {
-                let times = is + folio.entire_mapcount;
+            let kept = ledger.exclusive.get(&sub).copied().unwrap_or(0);
+            if exclusive && is + kept + folio.entire_mapcount > 1 {
+                let times = is + kept + folio.entire_mapcount;
                 let rule = "AnonExclusive => mapped at most once";
                 report(3, rule, format!("{who}.{sub}: mapped {times} times"));
             }
@@ -72,8 +76,11 @@ pub fn broken(state: &Snapshot, program: &Program) -> Vec<Violation> {
             report(8, rule, format!("{who}: lru {}, batches {}", folio.lru, ledger.batches));
         }
         if u32::from(folio.locked.is_some()) != ledger.locks {
-            let rule = "locked between operations only by lock_page";
+            let rule = "locked between operations only by lock_page or an open migration";
             report(9, rule, format!("{who}: {:?}, locks {}", folio.locked, ledger.locks));
+        }
+        if ledger.migrating > 0 && folio.locked.is_none() {
+            report(7, "a migration entry => its folio is locked", who.clone());
         }
         if folio.refcount <= 0 {
             report(10, "refcount 0 => free", format!("{who}: refcount {}", folio.refcount));
@@ -94,7 +101,7 @@ pub fn broken(state: &Snapshot, program: &Program) -> Vec<Violation> {
     list
 }
 
-/// I2 and I4: who may be writable or pinned.
+/// I2, I4 and I5: who may be writable or pinned.
 fn exclusive(
     state: &Snapshot,
     pinned: &BTreeMap<HandleId, Foll>,
@@ -110,7 +117,9 @@ fn exclusive(
     };
     for (id, mm) in &state.mms {
         let huge = mm.huge.iter().map(|(&at, view)| (at, view, true));
-        let entries = mm.entries.iter().map(|(&at, view)| (at, view, false));
+        let migrating = |kind| matches!(kind, EntryKind::Migration { .. });
+        let entries = mm.entries.iter().filter(|(_, view)| !migrating(view.kind));
+        let entries = entries.map(|(&at, view)| (at, view, false));
         for (at, view, huge) in huge.chain(entries).filter(|(_, view, _)| view.write) {
             if is_exclusive(view.page, huge) == Some(false) {
                 let found = format!("mm{} {} {at}", id.0, if huge { "pmd" } else { "page" });
@@ -122,6 +131,16 @@ fn exclusive(
         }
     }
     for (id, pages) in &state.handles {
+        for &page in pages {
+            let folio = match page {
+                PageRef::Of(name, _) => state.folios.get(&name),
+                PageRef::Zero => None,
+            };
+            if folio.is_some_and(|folio| folio.place == Place::Device) {
+                let rule = "GUP takes no reference on a device-private page";
+                report(5, rule, format!("h{} {page:?}", id.0));
+            }
+        }
         for &page in pages.iter().filter(|_| pinned.get(id) == Some(&Foll::Pin)) {
             // Under a PMD only the head's bit means anything, and it stays when the PMD goes.
             let head = is_exclusive(page, true) == Some(true);
@@ -155,8 +174,14 @@ fn ledgers(state: &Snapshot, pinned: &BTreeMap<HandleId, Foll>) -> BTreeMap<Name
         for view in mm.entries.values() {
             if let PageRef::Of(name, sub) = view.page {
                 let ledger = ledgers.entry(name).or_default();
-                ledger.references += 1;
-                *ledger.mapped.entry(sub).or_default() += 1;
+                ledger.references += i64::from(view.kind.refers());
+                match view.kind {
+                    EntryKind::Present | EntryKind::DevicePrivate => {
+                        *ledger.mapped.entry(sub).or_default() += 1;
+                    }
+                    EntryKind::DeviceExclusive => *ledger.exclusive.entry(sub).or_default() += 1,
+                    EntryKind::Migration { .. } => ledger.migrating += 1,
+                }
             }
         }
     }
@@ -172,6 +197,12 @@ fn ledgers(state: &Snapshot, pinned: &BTreeMap<HandleId, Foll>) -> BTreeMap<Name
         }
     }
     for &name in state.locks.values() {
+        let ledger = ledgers.entry(name).or_default();
+        ledger.references += 1;
+        ledger.locks += 1;
+    }
+    let pfns = state.migrations.values().flatten();
+    for name in pfns.flat_map(|pfn| [pfn.src, pfn.dst]).flatten() {
         let ledger = ledgers.entry(name).or_default();
         ledger.references += 1;
         ledger.locks += 1;

@@ -34,6 +34,8 @@ impl Names {
         }
         state.handles.values().flatten().for_each(|&page| self.page(page));
         state.locks.values().for_each(|&name| self.add(name));
+        let pfns = state.migrations.values().flatten();
+        pfns.flat_map(|pfn| [pfn.src, pfn.dst]).flatten().for_each(|name| self.add(name));
         state.cache.values().for_each(|&name| self.add(name));
         state.batches.iter().flatten().for_each(|&name| self.add(name));
         state.folios.keys().for_each(|&name| self.add(name));

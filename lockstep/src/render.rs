@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use program::{
-    EntryView, FolioView, Layout, MmId, MmView, Name, ObjectId, Place, Prot, Snapshot, Uffd,
-    VmaView, text,
+    EntryKind, EntryView, FolioView, Layout, MigratePfn, MmId, MmView, Name, ObjectId, Place, Prot,
+    Snapshot, Uffd, VmaView, text,
 };
 
 use crate::compare::{FieldDiff, FolioField, MmField, Value, What};
@@ -40,6 +40,10 @@ pub fn dump(state: &Snapshot, layout: &Layout, names: &Names) -> String {
     for (id, &name) in &state.locks {
         line(&mut out, format_args!("lock l{} = {}", id.0, names.folio(name)));
     }
+    for (id, pfns) in &state.migrations {
+        let pfns: Vec<String> = pfns.iter().map(|pfn| migrate_text(pfn, names)).collect();
+        line(&mut out, format_args!("migration v{} = {}", id.0, pfns.join(" ")));
+    }
     for (&(object, index), &name) in &state.cache {
         let object = object_name(object);
         line(&mut out, format_args!("cache {object} page {index} = {}", names.folio(name)));
@@ -50,7 +54,11 @@ pub fn dump(state: &Snapshot, layout: &Layout, names: &Names) -> String {
         line(&mut out, format_args!("lru batch of cpu{cpu} = {}", list.join(" ")));
     }
     let used = state.used;
-    line(&mut out, format_args!("used normal={} movable={} cma={}", used[0], used[1], used[2]));
+    let mut text = format!("used normal={} movable={} cma={}", used[0], used[1], used[2]);
+    if used[3] | used[4] != 0 {
+        let _ = write!(text, " device={} coherent={}", used[3], used[4]);
+    }
+    line(&mut out, format_args!("{text}"));
     if state.zero_refs != 0 {
         line(&mut out, format_args!("zero page references={}", state.zero_refs));
     }
@@ -106,6 +114,8 @@ fn place_text(place: Place) -> &'static str {
         Place::Normal => "normal",
         Place::Movable => "movable",
         Place::Cma => "cma",
+        Place::Device => "device",
+        Place::Coherent => "coherent",
     }
 }
 
@@ -120,7 +130,21 @@ pub(crate) fn entry_text(entry: &EntryView, names: &Names) -> String {
     let read = if entry.read { "r" } else { "-" };
     let write = if entry.write { "w" } else { "-" };
     let dirty = if entry.dirty { " dirty" } else { "" };
-    format!("{} {read}{write}{dirty}", names.page_ref(entry.page))
+    let kind = match entry.kind {
+        EntryKind::Present => "",
+        EntryKind::Migration { exclusive: false } => " migration",
+        EntryKind::Migration { exclusive: true } => " migration, exclusive",
+        EntryKind::DevicePrivate => " device-private",
+        EntryKind::DeviceExclusive => " device-exclusive",
+    };
+    format!("{} {read}{write}{dirty}{kind}", names.page_ref(entry.page))
+}
+
+/// `F0`, `F0->F1` with a destination, `-` for nothing, `*` before what moves.
+fn migrate_text(pfn: &MigratePfn, names: &Names) -> String {
+    let name = |name: Option<Name>| name.map_or("-".to_owned(), |name| names.folio(name));
+    let to = pfn.dst.map_or(String::new(), |dst| format!("->{}", names.folio(dst)));
+    format!("{}{}{to}", if pfn.migrate { "*" } else { "" }, name(pfn.src))
 }
 
 fn vma_text(vma: &VmaView, layout: &Layout) -> String {
@@ -201,6 +225,7 @@ fn what(what: What, layout: &Layout, names: &Names) -> String {
         },
         What::Handle(id) => format!("handle h{}", id.0),
         What::Lock(id) => format!("lock l{}", id.0),
+        What::Migration(id, at) => format!("migration v{} page {at}", id.0),
         What::Cache(object, index) => format!("cache {} page {index}", object_name(object)),
         What::Batch(cpu) => format!("lru batch of cpu{cpu}"),
         What::Used(place) => format!("used {}", place_text(place)),
@@ -231,6 +256,7 @@ fn value_text(value: &Value, layout: &Layout, names: &Names) -> String {
         }
         Value::Entry(entry) => entry_text(entry, names),
         Value::Vma(vma) => vma_text(vma, layout),
+        Value::Migrate(pfn) => migrate_text(pfn, names),
         Value::Ret(value) => value.to_string(),
         Value::Data(value) => text::value(*value).to_string(),
         Value::Text(text) => text.clone(),

@@ -2,7 +2,7 @@
 
 use program::{Foll, Form, HandleId, MmId, Op, Place, Program, Step};
 
-/// The steps that unlock every lock, drop every handle and end every mm that the program could
+/// The steps that unlock every lock, finalize every migration, drop every handle and end every mm that the program could
 /// have left.
 pub(crate) fn steps(program: &Program, out: &mut Vec<Step>) {
     out.clear();
@@ -15,19 +15,23 @@ pub(crate) fn steps(program: &Program, out: &mut Vec<Step>) {
                 locks = true;
                 out.push(step(Op::UnlockPage { lock }));
             }
+            Op::MigrateVmaSetup { migration, .. } | Op::MigrateDeviceRange { migration, .. } => {
+                locks = true;
+                out.push(step(Op::MigrateVmaFinalize { migration }));
+            }
             Op::Gup { handle, foll, .. } => out.push(step(drop_handle(handle, foll))),
             Op::Fork { child, .. } => out.push(step(Op::Exit { mm: child })),
             ref other => given.note(other),
         }
     }
-    // A step that blocks on a held lock does nothing, so a program with locks is taken to give
-    // back nothing; dropping a thing twice is `void`.
+    // A step that blocks on a held lock does nothing, so a program with locks or migrations is
+    // taken to give back nothing; dropping a thing twice is `void`.
     if !locks {
         out.retain(|step| !given.has(&step.op));
     }
-    // Locks first: dropping the rest may have to take them.
+    // Locks and open migrations first: dropping the rest may have to wait for them.
     out.sort_by_key(|step| match step.op {
-        Op::UnlockPage { .. } => 0,
+        Op::UnlockPage { .. } | Op::MigrateVmaFinalize { .. } => 0,
         Op::Exit { .. } => 2,
         _ => 1,
     });

@@ -224,7 +224,7 @@ impl FieldDiff {
                 MmField::Vma(_) => Class::Vma,
                 MmField::Table(_) | MmField::Huge(_) | MmField::Entry(_) => Class::Mapping,
             },
-            What::Handle(_) => Class::Handle,
+            What::Handle(_) | What::Migration(..) => Class::Handle,
             What::Lock(_) => Class::Lock,
             What::Cache(..) => Class::Cache,
             What::Batch(_) => Class::Lru,

@@ -226,4 +226,60 @@ paths! {
     OfflineDone = "offline-done",
     /// A memory block could not be emptied.
     OfflineBusy = "offline-busy",
+    /// migrate_vma_collect: nothing mapped yet.
+    CollectHole = "collect-hole",
+    /// migrate_vma_collect took a page.
+    CollectPage = "collect-page",
+    /// migrate_vma_collect: locked by somebody else.
+    CollectLocked = "collect-locked",
+    /// migrate_vma_collect: an exclusive page is pinned.
+    CollectPinned = "collect-pinned",
+    /// migrate_vma_collect split a huge page.
+    CollectSplit = "collect-split",
+    /// migrate_vma_collect: the huge page is locked.
+    CollectHugeLocked = "collect-huge-locked",
+    /// migrate_vma_collect: the huge page cannot be split.
+    CollectHugeBusy = "collect-huge-busy",
+    /// migrate_device_unmap: lru_add_drain_all.
+    UnmapDrainAll = "unmap-drain-all",
+    /// migrate_device_unmap put a page back.
+    UnmapRestored = "unmap-restored",
+    /// migrate_vma_pages: a page moved.
+    DeviceMigrated = "device-migrated",
+    /// migrate_vma_pages: references that nobody expects.
+    DeviceMigrateRefs = "device-migrate-refs",
+    /// migrate_vma_pages filled a hole.
+    InsertPage = "insert-page",
+    /// migrate_vma_pages could not fill a hole.
+    InsertAborted = "insert-aborted",
+    /// migrate_device_finalize put a page back.
+    FinalizeRestored = "finalize-restored",
+    /// migrate_to_ram.
+    MigrateToRam = "migrate-to-ram",
+    /// migrate_to_ram found no memory.
+    MigrateToRamFailed = "migrate-to-ram-failed",
+    /// A device-private PTE was zapped.
+    ZapDevicePrivate = "zap-device-private",
+    /// A device-exclusive PTE was zapped.
+    ZapDeviceExclusive = "zap-device-exclusive",
+    /// fork shared a device-private page.
+    ForkDevicePrivate = "fork-device-private",
+    /// fork could not lock a device-exclusive page.
+    ForkExclusiveLocked = "fork-exclusive-locked",
+    /// SCAN_PAGE_NULL: device memory.
+    CollapseDevice = "collapse-device",
+    /// make_device_exclusive replaced a PTE.
+    MadeExclusive = "made-exclusive",
+    /// A page could not be made exclusive.
+    ExclusiveFailed = "exclusive-failed",
+    /// restore_exclusive_pte.
+    ExclusiveRestored = "exclusive-restored",
+    /// hmm_vma_fault.
+    HmmFault = "hmm-fault",
+    /// hmm_range_fault reported a huge PMD.
+    HmmHuge = "hmm-huge",
+    /// hmm_range_fault reported the caller's own device-private page.
+    HmmPrivate = "hmm-private",
+    /// A device access hit its own page table.
+    MirrorHit = "mirror-hit",
 }

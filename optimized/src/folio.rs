@@ -1,7 +1,7 @@
 //! References on folios: get, put, grab, pin (kernel: `include/linux/mm.h`, `mm/gup.c`).
 
 use machine::Task;
-use program::digest;
+use program::{Place, digest};
 
 use crate::cost::Item;
 use crate::defects::Defect;
@@ -116,6 +116,18 @@ impl World {
     fn zero_ref_add(&self, by: i64) {
         self.zero_refs.set(self.zero_refs.get() + by);
         self.frames.add(digest::zero_ref().wrapping_mul(by as u64));
+    }
+
+    /// `folio_is_zone_device`.
+    #[inline]
+    pub(crate) fn is_zone_device(&self, head: Pfn) -> bool {
+        self.frames.place(head).is_zone_device()
+    }
+
+    /// `folio_is_device_private`.
+    #[inline]
+    pub(crate) fn is_device_private(&self, head: Pfn) -> bool {
+        self.frames.place(head) == Place::Device
     }
 
     /// `folio_trylock`.

@@ -6,7 +6,7 @@ use crate::coverage::Path;
 use crate::defects::Defect;
 use crate::frame::{Pfn, ZERO_PFN};
 use crate::memory::{mkwrite, page_prot};
-use crate::pgtable::{Bits, Pmd, Pte, Table};
+use crate::pgtable::{Bits, Migration, Pmd, Pte, Table};
 use crate::vma::Vma;
 use crate::world::{Cx, World};
 
@@ -184,8 +184,9 @@ impl World {
         let end = vma.end.min(self.pmd_start(pmd + 1));
         for vpn in start..end {
             self.ptl_lock(cx, parent).await;
-            let mut result = Ok(());
-            if let Pte::Present { pfn, bits } = self.pte(table, vpn)
+            let copied = self.copy_nonpresent_pte(cx, (parent, table), (child, into), vma, vpn);
+            let mut result = copied.map(|_| ());
+            if let (Ok(false), Pte::Present { pfn, bits }) = (copied, self.pte(table, vpn))
                 && !self.copy_present_pte(cx, parent, child, table, into, vpn, pfn, bits).await
             {
                 let source = (parent, table);
@@ -195,6 +196,45 @@ impl World {
             result?;
         }
         Ok(())
+    }
+
+    /// `copy_nonpresent_pte`. Ok(false): it is present, perhaps just restored.
+    fn copy_nonpresent_pte(
+        &self,
+        cx: &Cx,
+        (parent, table): (MmId, Table),
+        (child, into): (MmId, Table),
+        vma: &Vma,
+        vpn: u32,
+    ) -> Result<bool, Refused> {
+        let copy = match self.pte(table, vpn) {
+            Pte::Migration { pfn, dirty, .. } => {
+                Pte::Migration { pfn, kind: Migration::Readable, dirty }
+            }
+            Pte::DevicePrivate { pfn, .. } => {
+                // Cannot fail, as these pages cannot be pinned.
+                self.hit(Path::ForkDevicePrivate);
+                self.folio_get(pfn);
+                self.folio_try_dup_anon_rmap(parent, pfn, pfn);
+                self.counted(self.frames.map_add(pfn, 1));
+                Pte::DevicePrivate { pfn, write: false }
+            }
+            Pte::DeviceExclusive { pfn, .. } => {
+                // try_restore_exclusive_pte
+                let head = self.frames.head(pfn);
+                if !self.folio_trylock(cx, head) {
+                    self.hit(Path::ForkExclusiveLocked);
+                    return Err(Refused);
+                }
+                self.restore_exclusive_pte(parent, vma, table, vpn);
+                self.folio_unlock(cx, head);
+                return Ok(false);
+            }
+            Pte::None | Pte::Present { .. } => return Ok(false),
+        };
+        self.set_pte(parent, table, vpn, copy);
+        self.set_pte(child, into, vpn, copy);
+        Ok(true)
     }
 
     /// `copy_present_ptes`. False: the page is pinned and must be copied.

@@ -15,7 +15,7 @@ use crate::world::{Cx, World};
 
 /// What a walk is for (FOLL_WRITE, FOLL_LONGTERM, FOLL_GET or FOLL_PIN), and whether it may release
 /// mmap_lock on the way (FOLL_UNLOCKABLE).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct GupFlags {
     pub write: bool,
     pub longterm: bool,
@@ -23,6 +23,8 @@ pub(crate) struct GupFlags {
     pub one_leaf: bool,
     pub foll: Foll,
     pub unlockable: bool,
+    /// FOLL_SPLIT_PMD.
+    pub split_pmd: bool,
 }
 
 /// What `follow_page_mask` found.
@@ -76,8 +78,7 @@ impl World {
         write: bool,
     ) -> Result<u32, Errno> {
         self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
-        let flags =
-            GupFlags { write, longterm: false, one_leaf: false, foll: None, unlockable: true };
+        let flags = GupFlags { write, unlockable: true, ..GupFlags::default() };
         let result =
             self.gup_walk(cx, mm, span, flags, &mut Count, Errno::ENOMEM, Errno::EINVAL).await;
         self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
@@ -175,6 +176,9 @@ impl World {
     /// `follow_page_mask`: `follow_huge_pmd` or `follow_page_pte`.
     async fn follow_page_mask(&self, cx: &Cx, place: Place<'_>, flags: GupFlags) -> Follow {
         let Place { mm, vpn, .. } = place;
+        if flags.split_pmd {
+            self.split_huge_pmd(cx, mm, self.pmd_number(vpn)).await;
+        }
         self.ptl_lock(cx, mm).await;
         self.pay(Item::Pmd, 1);
         let found = match self.pmd(mm, self.pmd_number(vpn)) {

@@ -187,9 +187,18 @@ impl World {
         let entries = self.rmap_walk(head);
         let old = self.frames.name(head);
         let nr = self.frames.nr_pages(head);
+        let renamed = |sign: fn(&crate::frame::Frames, u64)| {
+            for walked in &entries {
+                if let Walked::Pte { mm, table, vpn } = *walked {
+                    sign(&self.frames, self.pte_term(mm, vpn, self.pte(table, vpn)));
+                }
+            }
+        };
+        renamed(|frames, term| frames.sub(term));
         // Frozen at the caller's reference; each part starts with one of its own, dropped below.
         self.frames
             .split(&self.machine, head, 1, 1, |sub| self.name_of(cx, Birth::Split(old, sub)));
+        renamed(|frames, term| frames.add(term));
         for walked in entries {
             let Walked::Pte { mm, table, vpn } = walked else { continue };
             let Pte::Migration { pfn, .. } = self.pte(table, vpn) else { continue };

@@ -4,6 +4,7 @@ use program::{Errno, MmId, Site, Span};
 
 use crate::coverage::Path;
 use crate::frame::{Pfn, ZERO_PFN};
+use crate::memory::{Access, FaultLock, Vmf};
 use crate::pgtable::{Pmd, Pte, Table};
 use crate::vma::Vma;
 use crate::world::{Cx, World};
@@ -19,7 +20,9 @@ enum Scan {
     PageLru,
     PageRo,
     ExceedNonePte,
+    PageNull,
     AllocFail,
+    Fail,
 }
 
 impl Scan {
@@ -59,7 +62,9 @@ impl World {
             let result = self.hpage_collapse_scan_pmd(cx, mm, vma, pmd).await;
             match result {
                 Scan::Succeed | Scan::PmdMapped => {}
-                Scan::PmdNone | Scan::AllocFail | Scan::ExceedNonePte => return Err(result.errno()),
+                Scan::PmdNone | Scan::AllocFail | Scan::ExceedNonePte | Scan::Fail => {
+                    return Err(result.errno());
+                }
                 _ => failed = Some(result),
             }
         }
@@ -75,9 +80,20 @@ impl World {
                 return Scan::PmdNone;
             }
         };
-        let start = self.pmd_start(pmd);
-        let mut writable = false;
         self.ptl_lock(cx, mm).await;
+        let (result, not_present) = self.collapse_scan_ptes(vma, table, pmd);
+        self.ptl_unlock(cx, mm);
+        if result != Scan::Succeed {
+            return result;
+        }
+        self.collapse_huge_page(cx, mm, vma, pmd, table, not_present).await
+    }
+
+    /// The checks of a table's PTEs, and whether some are not present (SCAN_EXCEED_SWAP_PTE is
+    /// khugepaged's alone).
+    fn collapse_scan_ptes(&self, vma: &Vma, table: Table, pmd: u32) -> (Scan, bool) {
+        let start = self.pmd_start(pmd);
+        let (mut writable, mut not_present) = (false, false);
         let mut result = Scan::Succeed;
         for vpn in start..start + u32::from(self.shape.ptes) {
             let pte = self.pte(table, vpn);
@@ -87,29 +103,33 @@ impl World {
                 result = Scan::ExceedNonePte;
                 break;
             }
-            let Pte::Present { pfn, bits } = pte else { continue };
-            if pfn == ZERO_PFN {
-                continue;
-            }
+            let (pfn, bits) = match pte {
+                Pte::None => continue,
+                Pte::Present { pfn, .. } if pfn == ZERO_PFN => continue,
+                Pte::Present { pfn, bits } => (pfn, bits),
+                _ => {
+                    not_present = true;
+                    continue;
+                }
+            };
             writable |= bits.write;
             result = self.collapse_scan_folio(self.frames.head(pfn));
             if result != Scan::Succeed {
                 break;
             }
         }
-        self.ptl_unlock(cx, mm);
         if result == Scan::Succeed && !writable {
             self.hit(Path::CollapseReadOnly);
             result = Scan::PageRo;
         }
-        if result != Scan::Succeed {
-            return result;
-        }
-        self.collapse_huge_page(cx, mm, vma, pmd, table).await
+        (result, not_present)
     }
 
     fn collapse_scan_folio(&self, head: Pfn) -> Scan {
-        if !self.frames.lru(head) {
+        if self.is_zone_device(head) {
+            self.hit(Path::CollapseDevice);
+            Scan::PageNull
+        } else if !self.frames.lru(head) {
             // Only another CPU's isolation can cause it: all batches were just drained.
             Scan::PageLru
         } else if self.frames.lock(head).owner().is_some() {
@@ -131,10 +151,22 @@ impl World {
         vma: &Vma,
         pmd: u32,
         table: Table,
+        not_present: bool,
     ) -> Scan {
         let Some(new) = self.folio_alloc(cx, Site::Huge, self.hpage_order(), true) else {
             return Scan::AllocFail;
         };
+        if not_present {
+            let mut result = self.collapse_swapin(cx, mm, vma, pmd).await;
+            if result == Scan::Succeed {
+                // What __collapse_huge_page_isolate finds.
+                result = self.collapse_scan_ptes(vma, table, pmd).0;
+            }
+            if result != Scan::Succeed {
+                self.folio_put(new);
+                return result;
+            }
+        }
         self.hit(Path::Collapse);
         self.vma_start_write(cx, mm, vma.id).await;
         self.vm_write_begin(vma.id).await;
@@ -148,6 +180,24 @@ impl World {
         self.map_new_huge(cx, mm, vma, pmd, new, table);
         self.ptl_unlock(cx, mm);
         self.vm_write_end(vma.id).await;
+        Scan::Succeed
+    }
+
+    /// `__collapse_huge_page_swapin`: faults in every PTE that is not present.
+    async fn collapse_swapin(&self, cx: &Cx, mm: MmId, vma: &Vma, pmd: u32) -> Scan {
+        let start = self.pmd_start(pmd);
+        for vpn in start..start + u32::from(self.shape.ptes) {
+            let entry = self.lookup_pte(mm, vpn);
+            if matches!(entry, Pte::None | Pte::Present { .. }) {
+                continue;
+            }
+            let lock = FaultLock::Mmap { retry: false };
+            let vmf = Vmf { mm, vma: *vma, vpn, access: Access::Read, lock };
+            if self.do_swap_page(cx, vmf, entry).await.is_err() {
+                return Scan::Fail;
+            }
+        }
+        self.lru_add_drain(cx.cpu);
         Scan::Succeed
     }
 

@@ -123,14 +123,9 @@ impl World {
         match orig {
             Pte::None if vmf.vma.anonymous() => self.do_anonymous_page(cx, vmf).await,
             Pte::None => self.do_fault(cx, vmf).await,
-            Pte::Migration { .. } if matches!(vmf.lock, FaultLock::None(_)) => {
-                self.hit(Path::SpfSpecial);
-                Err(Fault::Retry)
-            }
-            Pte::Migration { pfn, .. } => {
-                self.migration_entry_wait(pfn).await;
-                Ok(())
-            }
+            pte @ (Pte::Migration { .. }
+            | Pte::DevicePrivate { .. }
+            | Pte::DeviceExclusive { .. }) => self.do_swap_page(cx, vmf, pte).await,
             Pte::Present { pfn, bits } => {
                 if vmf.access == Access::Read || bits.write {
                     return Ok(());
@@ -163,6 +158,76 @@ impl World {
             let placed = new.map(|pfn| self.frames.place(pfn));
             (Mark::Fault { mm, vpn, access, copied, placed }, self.seen_entry(mm, vpn))
         });
+    }
+
+    /// `do_swap_page`: an entry that is not present.
+    pub(crate) async fn do_swap_page(&self, cx: &Cx, vmf: Vmf, entry: Pte) -> Result<(), Fault> {
+        match entry {
+            _ if matches!(vmf.lock, FaultLock::None(_)) => {
+                self.hit(Path::SpfSpecial);
+                Err(Fault::Retry)
+            }
+            Pte::DevicePrivate { .. } if vmf.lock == FaultLock::Vma => {
+                // migrate_to_ram is not ready to work under the VMA's lock.
+                self.release_fault_lock(&vmf);
+                Err(Fault::Retry)
+            }
+            Pte::Migration { pfn, .. } => {
+                self.migration_entry_wait(pfn).await;
+                Ok(())
+            }
+            Pte::DeviceExclusive { pfn, .. } => {
+                self.remove_device_exclusive_entry(cx, vmf, entry, pfn).await;
+                Ok(())
+            }
+            Pte::DevicePrivate { pfn, .. } => {
+                self.ptl_lock(cx, vmf.mm).await;
+                if self.lookup_pte(vmf.mm, vmf.vpn) != entry {
+                    self.ptl_unlock(cx, vmf.mm);
+                    return Ok(());
+                }
+                if !self.folio_trylock(cx, pfn) {
+                    self.ptl_unlock(cx, vmf.mm);
+                    self.migration_entry_wait(pfn).await;
+                    return Ok(());
+                }
+                // Only the owner of the lock takes a reference: one more would stop the migration.
+                self.folio_get(pfn);
+                self.ptl_unlock(cx, vmf.mm);
+                let result = self.migrate_to_ram(cx, vmf, pfn).await;
+                self.folio_unlock(cx, pfn);
+                self.folio_put(pfn);
+                result
+            }
+            Pte::None | Pte::Present { .. } => Ok(()),
+        }
+    }
+
+    /// `remove_device_exclusive_entry`.
+    async fn remove_device_exclusive_entry(&self, cx: &Cx, vmf: Vmf, entry: Pte, pfn: Pfn) {
+        let head = self.frames.head(pfn);
+        self.folio_get(head);
+        self.folio_lock(cx, head).await;
+        self.ptl_lock(cx, vmf.mm).await;
+        if let Pmd::Table(table) = self.pmd(vmf.mm, self.pmd_number(vmf.vpn))
+            && self.pte(table, vmf.vpn) == entry
+        {
+            self.restore_exclusive_pte(vmf.mm, &vmf.vma, table, vmf.vpn);
+        }
+        self.ptl_unlock(cx, vmf.mm);
+        self.folio_unlock(cx, head);
+        self.folio_put(head);
+    }
+
+    /// `restore_exclusive_pte`: under the folio lock and the PTL. The entry's reference becomes
+    /// the mapping's.
+    pub(crate) fn restore_exclusive_pte(&self, mm: MmId, vma: &Vma, table: Table, vpn: u32) {
+        let Pte::DeviceExclusive { pfn, write } = self.pte(table, vpn) else { return };
+        self.hit(Path::ExclusiveRestored);
+        let prot = page_prot(vma);
+        let bits = if write { mkwrite(vma, prot) } else { prot };
+        self.counted(self.frames.map_add(pfn, 1));
+        self.set_pte(mm, table, vpn, Pte::Present { pfn, bits });
     }
 
     /// `migration_entry_wait`: sleeps until the folio is unlocked, without a reference.

@@ -254,11 +254,12 @@ impl World {
 
     /// `migrate_folio_move` of a folio that was unmapped; undone if it fails.
     async fn migrate_folio_move(&self, cx: &Cx, src: Pfn, dst: Pfn) -> Result<(), Errno> {
-        if !self.folio_migrate_mapping(cx, src, dst) {
+        if !self.folio_migrate_mapping(src, dst, 0) {
             self.hit(Path::MigrateRefs);
             self.migrate_folio_undo(cx, src, dst).await;
             return Err(Errno::EAGAIN);
         }
+        self.folio_migrate_copy(cx, src, dst);
         self.hit(if self.frames.large(src) { Path::MigratedHuge } else { Path::Migrated });
         self.folio_add_lru(cx, dst);
         self.remove_migration_ptes(cx, src, dst).await;
@@ -270,30 +271,35 @@ impl World {
         Ok(())
     }
 
-    /// `folio_migrate_mapping` and `folio_migrate_copy`: false (-EAGAIN) if anybody else holds a
-    /// reference. The source keeps its mapping until its migration entries are gone.
-    fn folio_migrate_mapping(&self, cx: &Cx, src: Pfn, dst: Pfn) -> bool {
+    /// `folio_migrate_mapping` and `folio_migrate_flags`: false (-EAGAIN) if anybody else than the
+    /// migration and `extra` holds a reference. The source keeps its mapping until its migration
+    /// entries are gone.
+    pub(crate) fn folio_migrate_mapping(&self, src: Pfn, dst: Pfn, extra: i64) -> bool {
         let mapping = self.frames.mapping(src);
         let cached = matches!(mapping, Mapping::File(..));
-        if self.frames.refcount(src) != 1 + i64::from(cached) {
+        if self.frames.refcount(src) != 1 + i64::from(cached) + extra {
             return false;
         }
         self.frames.set_mapping(dst, mapping);
-        for i in 0..self.frames.nr_pages(src) {
-            let data = self.frames.data(Pfn(src.0 + i));
-            self.frames.set_data(Pfn(dst.0 + i), data);
-        }
         if self.frames.dirty(src) && !self.has(Defect::MigrationLosesDirty) {
             self.frames.set_dirty(dst);
         }
         self.frames.set_partially_mapped(dst, self.frames.partially_mapped(src));
+        true
+    }
+
+    /// `folio_copy`, and the slot in the page cache.
+    fn folio_migrate_copy(&self, cx: &Cx, src: Pfn, dst: Pfn) {
+        for i in 0..self.frames.nr_pages(src) {
+            let data = self.frames.data(Pfn(src.0 + i));
+            self.frames.set_data(Pfn(dst.0 + i), data);
+        }
         self.publish(cx, dst, Birth::Migrate(self.frames.name(src)));
-        if let Mapping::File(object, index) = mapping {
+        if let Mapping::File(object, index) = self.frames.mapping(src) {
             self.folio_get(dst);
             self.cache_replace(object, index, src, dst);
             self.folio_put(src);
         }
-        true
     }
 
     /// `offline_pages`, then online again: every folio of the block has to move to `normal`.

@@ -164,6 +164,18 @@ impl World {
             match self.pte(table, vpn) {
                 Pte::None => {}
                 Pte::Migration { .. } => self.set_pte(mm, table, vpn, Pte::None),
+                Pte::DevicePrivate { pfn, .. } => {
+                    self.hit(Path::ZapDevicePrivate);
+                    self.set_pte(mm, table, vpn, Pte::None);
+                    self.folio_remove_rmap_pte(pfn);
+                    self.folio_put(pfn);
+                }
+                Pte::DeviceExclusive { pfn, .. } => {
+                    // No rmap: only the entry's reference.
+                    self.hit(Path::ZapDeviceExclusive);
+                    self.set_pte(mm, table, vpn, Pte::None);
+                    self.folio_put(self.frames.head(pfn));
+                }
                 Pte::Present { pfn, bits } => {
                     self.hit(Path::ZapPte);
                     let page = self.page_ref(pfn);

@@ -6,7 +6,7 @@ use crate::coverage::Path;
 use crate::defects::Defect;
 use crate::frame::{Pfn, ZERO_PFN};
 use crate::memory::page_prot;
-use crate::pgtable::{Bits, Pmd, Pte, Table};
+use crate::pgtable::{Bits, Migration, Pmd, Pte, Table};
 use crate::vma::Vma;
 use crate::world::{Cx, World};
 
@@ -46,6 +46,7 @@ impl World {
     }
 
     async fn change_protection(&self, cx: &Cx, mm: MmId, vma: &Vma, span: Span) {
+        self.mirrors_invalidate(mm, span.start, span.end);
         let mut vpn = span.start;
         while vpn < span.end {
             let pmd = self.pmd_number(vpn);
@@ -69,7 +70,14 @@ impl World {
         self.ptl_lock(cx, mm).await;
         for vpn in span.start..span.end {
             self.machine.point().await;
-            let Pte::Present { pfn, bits } = self.pte(table, vpn) else { continue };
+            let (pfn, bits) = match self.pte(table, vpn) {
+                Pte::None => continue,
+                Pte::Present { pfn, bits } => (pfn, bits),
+                other => {
+                    self.set_pte(mm, table, vpn, self.not_present_without_write(other));
+                    continue;
+                }
+            };
             let mut new = Bits { dirty: bits.dirty, ..page_prot(vma) };
             if !new.write && self.can_change_pte_writable(vma, pfn, bits) {
                 self.hit(Path::ProtUpgrade);
@@ -82,6 +90,20 @@ impl World {
             self.mark(cx, || (Mark::Protect { mm, vpn }, self.seen_entry(mm, vpn)));
         }
         self.ptl_unlock(cx, mm);
+    }
+
+    /// Entries that are not present lose write, whatever the new protection: a fault gives it back.
+    fn not_present_without_write(&self, pte: Pte) -> Pte {
+        match pte {
+            Pte::Migration { pfn, kind: Migration::Writable, dirty } => {
+                let anon = self.frames.anon(self.frames.head(pfn));
+                let kind = if anon { Migration::ReadableExclusive } else { Migration::Readable };
+                Pte::Migration { pfn, kind, dirty }
+            }
+            Pte::DevicePrivate { pfn, .. } => Pte::DevicePrivate { pfn, write: false },
+            Pte::DeviceExclusive { pfn, .. } => Pte::DeviceExclusive { pfn, write: false },
+            other => other,
+        }
     }
 
     /// `can_change_pte_writable`.

@@ -14,7 +14,7 @@ use crate::world::{Conduct, Cx, World};
 /// The free memory.
 #[derive(Default)]
 pub(crate) struct Zones {
-    used: [Cell<u32>; 3],
+    used: [Cell<u32>; 5],
     next: Cell<u32>,
     single: RefCell<Vec<Pfn>>,
     huge: RefCell<Vec<Pfn>>,
@@ -81,10 +81,16 @@ impl World {
         let nr = 1 << order;
         let fits = |place: Place| self.zones.used(place) + nr <= self.shape.pages[place as usize];
         let place = [place, Place::Normal].into_iter().find(|&place| fits(place))?;
+        Some(self.folio_take(place, order, anon))
+    }
+
+    /// A folio in a place where it fits.
+    pub(crate) fn folio_take(&self, place: Place, order: u8, anon: bool) -> Pfn {
+        let nr = 1 << order;
         self.account(place, nr as i32);
         let pfn = self.zones.take(nr);
         self.frames.prepare(pfn, order, place, anon);
-        Some(pfn)
+        pfn
     }
 
     fn account(&self, place: Place, by: i32) {
@@ -123,6 +129,9 @@ impl World {
             self.report(Conduct::FreePinned);
         }
         let nr = self.frames.nr_pages(head);
+        if self.is_zone_device(head) {
+            self.page_free(head);
+        }
         self.frames.retire(head);
         self.frames.set_lru(head, false);
         self.frames.set_mapping(head, Mapping::None);

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use program::{EntryView, MmId, PageRef, digest};
+use program::{EntryKind, EntryView, MmId, PageRef, digest};
 
 use crate::frame::{Pfn, ZERO_PFN};
 use crate::world::World;
@@ -38,8 +38,25 @@ pub(crate) enum Migration {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Pte {
     None,
-    Present { pfn: Pfn, bits: Bits },
-    Migration { pfn: Pfn, kind: Migration, dirty: bool },
+    Present {
+        pfn: Pfn,
+        bits: Bits,
+    },
+    Migration {
+        pfn: Pfn,
+        kind: Migration,
+        dirty: bool,
+    },
+    /// `make_*_device_private_entry`.
+    DevicePrivate {
+        pfn: Pfn,
+        write: bool,
+    },
+    /// `make_*_device_exclusive_entry`.
+    DeviceExclusive {
+        pfn: Pfn,
+        write: bool,
+    },
 }
 
 /// Index of a table in the arena.
@@ -122,6 +139,10 @@ impl World {
         };
         self.frames.sub(self.pmd_term(mm, pmd, old));
         self.frames.add(self.pmd_term(mm, pmd, new));
+        if matches!(old, Pmd::Huge { .. }) {
+            let start = self.pmd_start(pmd);
+            self.mirrors_invalidate(mm, start, start + u32::from(self.shape.ptes));
+        }
     }
 
     #[inline]
@@ -143,12 +164,16 @@ impl World {
     pub(crate) fn set_pte(&self, mm: MmId, table: Table, vpn: u32, new: Pte) {
         let at = (table.0 << self.hpage_order()) + self.pte_index(vpn);
         let old = std::mem::replace(&mut self.tables.ptes.borrow_mut()[at as usize], new);
-        if let Pte::Present { pfn, bits } = old {
-            self.frames.sub(digest::entry(mm, vpn, self.entry_view(pfn, bits)));
+        self.frames.sub(self.pte_term(mm, vpn, old));
+        self.frames.add(self.pte_term(mm, vpn, new));
+        if old != new && old != Pte::None {
+            self.mirrors_invalidate(mm, vpn, vpn + 1);
         }
-        if let Pte::Present { pfn, bits } = new {
-            self.frames.add(digest::entry(mm, vpn, self.entry_view(pfn, bits)));
-        }
+    }
+
+    #[inline]
+    pub(crate) fn pte_term(&self, mm: MmId, vpn: u32, pte: Pte) -> u64 {
+        self.pte_view(pte).map_or(0, |view| digest::entry(mm, vpn, view))
     }
 
     /// The PTE that translates the page, through its table; none if there is no table.
@@ -171,6 +196,23 @@ impl World {
     #[inline]
     pub(crate) fn entry_view(&self, pfn: Pfn, bits: Bits) -> EntryView {
         let Bits { read, write, dirty } = bits;
-        EntryView { page: self.page_ref(pfn), read, write, dirty }
+        EntryView { kind: EntryKind::Present, page: self.page_ref(pfn), read, write, dirty }
+    }
+
+    /// A PTE as both sides call it.
+    #[inline]
+    pub(crate) fn pte_view(&self, pte: Pte) -> Option<EntryView> {
+        let (kind, pfn, write, dirty) = match pte {
+            Pte::None => return None,
+            Pte::Present { pfn, bits } => return Some(self.entry_view(pfn, bits)),
+            Pte::Migration { pfn, kind, dirty } => {
+                let exclusive = kind == Migration::ReadableExclusive;
+                let write = kind == Migration::Writable;
+                (EntryKind::Migration { exclusive }, pfn, write, dirty)
+            }
+            Pte::DevicePrivate { pfn, write } => (EntryKind::DevicePrivate, pfn, write, false),
+            Pte::DeviceExclusive { pfn, write } => (EntryKind::DeviceExclusive, pfn, write, false),
+        };
+        Some(EntryView { kind, page: self.page_ref(pfn), read: false, write, dirty })
     }
 }

@@ -7,7 +7,7 @@ use crate::world::{Cx, World};
 
 use crate::pgtable::{Bits, Migration, Pmd, Pte, Table};
 
-/// One place that maps (or has a migration entry for) a folio (`page_vma_mapped_walk`).
+/// One place that maps a folio or has another entry for it (`page_vma_mapped_walk`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Walked {
     Pmd { mm: MmId, pmd: u32 },
@@ -43,7 +43,7 @@ impl World {
         }
     }
 
-    /// `rmap_walk`: every entry of every mm that maps `head` or holds a migration entry for it.
+    /// `rmap_walk`: every entry of every mm for `head`, also those that do not map it.
     pub(crate) fn rmap_walk(&self, head: Pfn) -> Vec<Walked> {
         let mut found = Vec::new();
         let nr = self.frames.nr_pages(head);
@@ -81,7 +81,12 @@ impl World {
                 found.push(Walked::Pmd { mm, pmd });
             }
             Pmd::Table(table) => match self.pte(table, vpn) {
-                Pte::Present { pfn, .. } | Pte::Migration { pfn, .. } if pfn == page => {
+                Pte::Present { pfn, .. }
+                | Pte::Migration { pfn, .. }
+                | Pte::DevicePrivate { pfn, .. }
+                | Pte::DeviceExclusive { pfn, .. }
+                    if pfn == page =>
+                {
                     found.push(Walked::Pte { mm, table, vpn });
                 }
                 _ => {}
@@ -120,14 +125,29 @@ impl World {
         true
     }
 
-    fn set_pte_migration_entry(&self, mm: MmId, table: Table, vpn: u32, pinned: bool) -> bool {
-        let Pte::Present { pfn, bits } = self.pte(table, vpn) else { return true };
+    /// Replaces one mapping by a migration entry (device-exclusive entries are passed over: they
+    /// map nothing). False if it may be pinned: it stays.
+    pub(crate) fn set_pte_migration_entry(
+        &self,
+        mm: MmId,
+        table: Table,
+        vpn: u32,
+        pinned: bool,
+    ) -> bool {
+        let (pfn, bits, private) = match self.pte(table, vpn) {
+            Pte::Present { pfn, bits } => (pfn, bits, false),
+            Pte::DevicePrivate { pfn, write } => {
+                (pfn, Bits { read: false, write, dirty: false }, true)
+            }
+            _ => return true,
+        };
+        let old = self.pte(table, vpn);
         let head = self.frames.head(pfn);
         // Clear the entry first, then look for pins, as against GUP-fast.
         self.set_pte(mm, table, vpn, Pte::None);
         let exclusive = self.frames.anon(head) && self.frames.exclusive(pfn);
-        if exclusive && pinned {
-            self.set_pte(mm, table, vpn, Pte::Present { pfn, bits });
+        if exclusive && pinned && !private {
+            self.set_pte(mm, table, vpn, old);
             return false;
         }
         if exclusive {
@@ -192,7 +212,11 @@ impl World {
         if self.frames.anon(head) && kind != Migration::Readable {
             self.frames.set_exclusive(new, true);
         }
-        self.set_pte(mm, table, vpn, Pte::Present { pfn: new, bits });
+        let pte = match self.is_device_private(head) {
+            true => Pte::DevicePrivate { pfn: new, write: bits.write },
+            false => Pte::Present { pfn: new, bits },
+        };
+        self.set_pte(mm, table, vpn, pte);
     }
 
     fn remove_migration_pmd(&self, mm: MmId, pmd: u32, new: Pfn) {

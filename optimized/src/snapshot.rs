@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use program::{FolioView, HandleId, MmView, Place, Snapshot, VmaView};
 
 use crate::frame::Pfn;
-use crate::pgtable::{Pmd, Pte};
+use crate::pgtable::Pmd;
 use crate::world::{Mm, World, task_id};
 
 impl World {
@@ -27,6 +27,7 @@ impl World {
                 .map(|(id, h)| (id, h.pages.iter().map(|&pfn| self.page_ref(pfn)).collect()))
                 .collect(),
             locks: self.held_locks().map(|(id, pfn)| (id, name(pfn))).collect(),
+            migrations: self.migrations_view(),
             cache: self.cache.borrow().iter().map(|&(o, i, pfn)| ((o, i), name(pfn))).collect(),
             batches: self.batches[..cpus].iter().map(|b| batch(&b.borrow())).collect(),
             used: Place::ALL.map(|place| self.zones.used(place)),
@@ -69,8 +70,8 @@ impl World {
                 Pmd::Table(table) => {
                     view.tables.insert(number);
                     for vpn in self.pmd_start(number)..self.pmd_start(number + 1) {
-                        if let Pte::Present { pfn, bits } = self.pte(table, vpn) {
-                            entries.insert(vpn, self.entry_view(pfn, bits));
+                        if let Some(entry) = self.pte_view(self.pte(table, vpn)) {
+                            entries.insert(vpn, entry);
                         }
                     }
                 }

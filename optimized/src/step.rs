@@ -101,13 +101,12 @@ impl World {
                 let unlockable = entry != Entry::Slow;
                 let none = form == Form::Range && self.has(Defect::RangesTakeNoReference);
                 let foll = Some(foll).filter(|_| !none);
-                let flags = GupFlags { write, longterm, one_leaf: false, foll, unlockable };
+                let flags = GupFlags { write, longterm, foll, unlockable, ..GupFlags::default() };
                 self.op_gup(cx, mm, layout.span(range), entry, flags, handle, form).await
             }
             Op::Walk { mm, range, write, report } => {
                 let foll = self.has(Defect::PfnsTakeReferences).then_some(Foll::Get);
-                let flags =
-                    GupFlags { write, longterm: false, one_leaf: false, foll, unlockable: false };
+                let flags = GupFlags { write, foll, ..GupFlags::default() };
                 let span = layout.span(range);
                 let got = match report {
                     Report::Pfns => self.get_user_pages(cx, mm, span, flags, &mut Pfns(data)).await,
@@ -129,6 +128,7 @@ impl World {
             }
             Op::UnlockPage { lock } => self.op_unlock_page(lock).await,
             Op::Nop => Ret::Void,
+            _ => self.perform_driver(cx, call, data).await,
         }
     }
 

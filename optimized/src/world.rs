@@ -13,6 +13,7 @@ use program::{
 use crate::cost::{Costs, Item};
 use crate::coverage::Path;
 use crate::defects::{Defect, Defects};
+use crate::driver::Drivers;
 use crate::frame::{Frames, Pfn};
 use crate::handle::Held;
 use crate::page_alloc::Zones;
@@ -116,6 +117,7 @@ pub struct World {
     pub(crate) zones: Zones,
     pub(crate) tables: Tables,
     pub(crate) vma_table: VmaTable,
+    pub(crate) drivers: Drivers,
     pub(crate) anon_vmas: RefCell<Vec<Option<u32>>>,
     pub(crate) cache: RefCell<Vec<(ObjectId, u32, Pfn)>>,
     pub(crate) batches: Vec<RefCell<Vec<Pfn>>>,
@@ -161,6 +163,7 @@ impl World {
             zones: Zones::default(),
             tables: Tables::default(),
             vma_table: VmaTable::default(),
+            drivers: Drivers::default(),
             anon_vmas: RefCell::default(),
             cache: RefCell::default(),
             batches: (0..8).map(|_| RefCell::default()).collect(),
@@ -352,6 +355,7 @@ impl World {
         self.reset_memory(shape);
         self.tables.reset();
         self.vma_table.reset();
+        self.drivers.reset();
         self.anon_vmas.get_mut().clear();
         self.cache.get_mut().clear();
         self.batches.iter_mut().for_each(|batch| batch.get_mut().clear());

@@ -139,7 +139,7 @@ fn every_operation_meets_every_sort_of_area() {
     }
     let sorts = [Kind::MmapAnon, Kind::MmapShmem, Kind::MmapFilePrivate, Kind::MmapFileShared];
     let kinds: BTreeSet<_> = met.keys().map(|&(kind, _)| kind).collect();
-    assert_eq!(kinds.len(), 30);
+    assert_eq!(kinds.len(), 37);
     for kind in kinds {
         for sort in sorts {
             let times = met.get(&(kind, sort)).copied().unwrap_or(0);

@@ -7,7 +7,15 @@ use crate::state::{Done, State, fail};
 use crate::vma::Vma;
 
 impl State {
-    pub fn mmap(&mut self, mm: MmId, area: AreaId, span: Span, backing: Backing, prot: Prot) {
+    pub fn mmap(
+        &mut self,
+        mm: MmId,
+        area: AreaId,
+        span: Span,
+        backing: Backing,
+        prot: Prot,
+    ) -> Done {
+        self.mmap_write_lock(mm)?;
         let (shared, object, pgoff) = match backing {
             Backing::AnonPrivate => (false, None, span.start),
             Backing::AnonShared => (true, Some(ObjectId::Shmem(area.0)), 0),
@@ -23,9 +31,11 @@ impl State {
         let flags = VmaFlags { prot, shared, dontfork, hugepage, nohugepage, uffd, object };
         let Span { start, end } = span;
         self.insert_vma(mm, Vma { start, end, flags, pgoff, anon_vma: None, forked: false });
+        Ok(())
     }
 
     pub fn munmap(&mut self, mm: MmId, span: Span) -> Done {
+        self.mmap_write_lock(mm)?;
         let Span { start, end } = span;
         if !self.mm(mm).vmas.iter().any(|vma| vma.intersects(start, end)) {
             return Ok(());
@@ -74,7 +84,9 @@ impl State {
     pub fn zap_entry(&mut self, mm: MmId, vpn: u32) {
         if let Some(entry) = self.entry(mm, vpn) {
             self.set_entry(mm, vpn, None);
-            self.removed_mapping(entry.page);
+            if entry.kind.maps() {
+                self.removed_mapping(entry.page);
+            }
         }
     }
 
@@ -86,6 +98,7 @@ impl State {
 
     /// `do_mprotect_pkey`: VMA by VMA until a hole.
     pub fn mprotect(&mut self, mm: MmId, span: Span, prot: Prot) -> Done {
+        self.mmap_write_lock(mm)?;
         let mut at = span.start;
         while at < span.end {
             let Some(vma) = self.vma(mm, at) else { return fail(Errno::ENOMEM) };
@@ -126,7 +139,11 @@ impl State {
 
     /// `pte_modify` and `can_change_pte_writable` (B4, K8): write comes back only where no fault
     /// is needed to tell: shmem, dirty pages of a dirty-tracked file, exclusive anonymous pages.
+    /// What is not present loses it for good.
     fn protected(&self, mapped: Mapped, vma: &Vma) -> Entry {
+        if !mapped.entry.is_present() {
+            return self.without_write(mapped.entry);
+        }
         let upgrade = if vma.wants_writenotify() {
             mapped.entry.dirty
         } else {
@@ -136,6 +153,7 @@ impl State {
     }
 
     pub fn exit(&mut self, mm: MmId) -> Done {
+        self.mmap_write_lock(mm)?;
         // `exit_mmap` leaves early when there is no VMA.
         if !self.mm(mm).vmas.is_empty() {
             self.lru_add_drain(self.now.cpu);

@@ -88,7 +88,7 @@ impl State {
         Ok(())
     }
 
-    /// Rule 6, a read-only huge PMD. After a split the access faults again and comes to rule 4.
+    /// Rule 6, a read-only huge PMD. After a split the fault goes on with rule 4.
     pub fn do_huge_pmd_wp_page(
         &mut self,
         mm: MmId,

@@ -51,8 +51,13 @@ impl State {
         }
         let pmd = vpn / self.ptes;
         match self.pmd(mm, pmd) {
-            Pmd::Huge(_) if access == Access::Read => return Ok(()),
-            Pmd::Huge(entry) => return self.do_huge_pmd_wp_page(mm, pmd, entry, access),
+            Pmd::Huge(entry) if access == Access::Read || entry.write => return Ok(()),
+            Pmd::Huge(entry) => {
+                self.do_huge_pmd_wp_page(mm, pmd, entry, access)?;
+                if matches!(self.pmd(mm, pmd), Pmd::Huge(_)) {
+                    return Ok(());
+                }
+            }
             Pmd::None if access == Access::Write && self.thp_eligible(&vma, pmd) => {
                 if self.do_huge_pmd_anonymous_page(mm, pmd, &vma)? {
                     return Ok(());
@@ -61,7 +66,8 @@ impl State {
             Pmd::None | Pmd::Table => {}
         }
         match self.entry(mm, vpn) {
-            Some(_) if access == Access::Read => Ok(()),
+            Some(entry) if !entry.is_present() => self.do_swap_page(mm, vpn, &vma, entry),
+            Some(entry) if access == Access::Read || entry.write => Ok(()),
             Some(entry) => self.do_wp_page(mm, vpn, &vma, entry, access),
             None if vma.is_anonymous() => self.do_anonymous_page(mm, vpn, &vma, access),
             None => self.do_fault(mm, vpn, &vma, access),
@@ -74,7 +80,7 @@ impl State {
         self.install_table(mm, vpn);
         if access != Access::Write {
             self.handle_userfault(vma)?;
-            let zero = Entry { page: Page::Zero, read: true, write: false, dirty: false };
+            let zero = Entry::present(Page::Zero, true, false);
             self.set_entry(mm, vpn, Some(zero));
             return Ok(());
         }
@@ -103,7 +109,7 @@ impl State {
         self.ledger.set_data(folio, 0, data);
         self.ledger.set_exclusive(folio, 0, true);
         let old = self.folio_at(mm, vpn);
-        let entry = Entry { page: Page::Of(folio, 0), read, write, dirty: false };
+        let entry = Entry::present(Page::Of(folio, 0), read, write);
         self.set_entry(mm, vpn, Some(entry));
         self.lru_add(folio);
         if let Some(old) = old {
@@ -126,7 +132,7 @@ impl State {
         let shmem = vma.flags.shared && !vma.wants_writenotify();
         let write = access == Access::Write || (shmem && vma.is_writable());
         let dirty = access == Access::Write && vma.wants_writenotify();
-        let entry = Entry { page: Page::Of(folio, 0), read: true, write, dirty };
+        let entry = Entry { dirty, ..Entry::present(Page::Of(folio, 0), true, write) };
         self.set_entry(mm, vpn, Some(entry));
         if dirty {
             self.ledger.set_dirty(folio, true);

@@ -24,6 +24,12 @@ pub(crate) enum Owner {
     Get { handle: HandleId },
     /// One page of a FOLL_PIN handle.
     Pin { handle: HandleId },
+    /// A migration entry: neither a reference nor a mapping.
+    MigrationPte { mm: MmId, vpn: u32 },
+    /// A device-exclusive entry: a reference alone.
+    ExclusivePte { mm: MmId, vpn: u32 },
+    /// Source or destination of an open device migration: isolated or fresh, and PG_locked.
+    Migration { task: TaskId },
     /// A `lock_page`: PG_locked, and the locker's reference.
     Lock { lock: LockId, task: TaskId },
     /// The running operation: isolation, or the reference of a split's caller.
@@ -54,6 +60,8 @@ pub(crate) struct Folio {
     pub partially_mapped: bool,
     /// Kept for large folios. Not compared.
     pub mm_ids: MmIds,
+    /// How many folios were born before it.
+    pub age: u64,
     pub owners: Vec<Owner>,
     pub pages: Vec<Content>,
 }
@@ -67,6 +75,7 @@ reuse_clone!(Folio {
     dirty,
     partially_mapped,
     mm_ids,
+    age,
     owners,
     pages,
 });
@@ -96,6 +105,8 @@ impl Folio {
             Owner::Lock { lock, task } => {
                 digest::lock(lock, name).wrapping_add(digest::locked(name, task))
             }
+            Owner::Migration { task } => digest::locked(name, task),
+            Owner::MigrationPte { .. } | Owner::ExclusivePte { .. } => 0,
             Owner::Get { .. } | Owner::Pin { .. } | Owner::Operation | Owner::Hold { .. } => 0,
         })
     }
@@ -104,6 +115,7 @@ impl Folio {
     fn weight(&self, owner: Owner) -> u64 {
         match owner {
             Owner::Pin { .. } | Owner::Hold { pin: true } if self.order == 0 => PIN_BIAS,
+            Owner::MigrationPte { .. } => 0,
             _ => 1,
         }
     }
@@ -147,7 +159,7 @@ impl Folio {
     /// Holder of PG_locked.
     pub fn locked(&self) -> Option<TaskId> {
         self.owners.iter().find_map(|owner| match owner {
-            Owner::Lock { task, .. } => Some(*task),
+            Owner::Lock { task, .. } | Owner::Migration { task } => Some(*task),
             _ => None,
         })
     }

@@ -1,14 +1,15 @@
 //! fork (ops 2, B4, K7).
 
-use program::{Birth, MmId, Site, Uffd, VmaFlags};
+use program::{Birth, EntryKind, Errno, MmId, Site, Uffd, VmaFlags};
 
 use crate::mm::{Entry, Mapped, Page, Pmd, pmds};
-use crate::state::{Done, State, Stop};
+use crate::state::{Done, State, Stop, fail};
 use crate::vma::Vma;
 
 impl State {
     /// A failed fork tears the child down; what was done to the parent stays (decision 22).
     pub fn fork(&mut self, mm: MmId, child: MmId) -> Done {
+        self.mmap_write_lock(mm)?;
         self.create_mm(child);
         let copied = self.dup_mmap(mm, child);
         if let Err(Stop::Fail(_)) = copied {
@@ -51,8 +52,9 @@ impl State {
             self.table_for(child, first)?;
             self.install_table(child, first);
             for vpn in first..last {
-                if let Some(entry) = self.entry(mm, vpn) {
-                    self.copy_present_pte(mm, child, vpn, entry, vma)?;
+                let Some(entry) = self.entry(mm, vpn) else { continue };
+                if let Some(present) = self.copy_nonpresent_pte(mm, child, vpn, entry, vma)? {
+                    self.copy_present_pte(mm, child, vpn, present, vma)?;
                 }
             }
         }
@@ -102,6 +104,38 @@ impl State {
         let shared = self.share(mapped);
         self.set_entry(mm, vpn, Some(shared));
         self.set_entry(child, vpn, Some(shared));
+    }
+
+    /// `copy_nonpresent_pte`: shares what is not present, read-only; a device-exclusive entry is
+    /// restored first. Returns what is still to be copied.
+    fn copy_nonpresent_pte(
+        &mut self,
+        mm: MmId,
+        child: MmId,
+        vpn: u32,
+        entry: Entry,
+        vma: &Vma,
+    ) -> Done<Option<Entry>> {
+        let kind = match entry.kind {
+            EntryKind::Present => return Ok(Some(entry)),
+            EntryKind::DeviceExclusive => {
+                // K7: a page that cannot be locked at once fails the fork.
+                if matches!(entry.page, Page::Of(folio, _) if self.is_locked(folio)) {
+                    return fail(Errno::ENOMEM);
+                }
+                self.restore_exclusive(mm, vpn, vma, entry);
+                return Ok(self.entry(mm, vpn));
+            }
+            EntryKind::Migration { .. } => EntryKind::Migration { exclusive: false },
+            EntryKind::DevicePrivate => EntryKind::DevicePrivate,
+        };
+        let shared = Entry { kind, write: false, ..entry };
+        if let (EntryKind::DevicePrivate, Page::Of(folio, sub)) = (kind, entry.page) {
+            self.ledger.set_exclusive(folio, sub, false);
+        }
+        self.set_entry(mm, vpn, Some(shared));
+        self.set_entry(child, vpn, Some(shared));
+        Ok(None)
     }
 
     /// `folio_try_dup_anon_rmap`: an exclusive page that may be pinned is not shared (I4). The

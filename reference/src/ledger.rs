@@ -21,6 +21,7 @@ pub(crate) struct Ledger {
     folios: Vec<Folio>,
     used: usize,
     vacant: Vec<FolioId>,
+    born: u64,
     sum: u64,
     /// Whether large folios keep `mm_ids`.
     remembers_mms: bool,
@@ -40,6 +41,7 @@ impl Clone for Ledger {
         self.folios.extend_from_slice(&folios[kept..]);
         self.used = other.used;
         self.vacant.clone_from(&other.vacant);
+        self.born = other.born;
         self.sum = other.sum;
         self.remembers_mms = other.remembers_mms;
     }
@@ -99,9 +101,11 @@ impl Ledger {
             self.used += 1;
             FolioId(self.used as u32 - 1)
         });
+        let age = self.born;
+        self.born += 1;
         let folio = self.folio_mut(id);
         (folio.live, folio.name, folio.order) = (true, name, order);
-        (folio.place, folio.anon) = (place, anon);
+        (folio.place, folio.anon, folio.age) = (place, anon, age);
         (folio.lru, folio.dirty, folio.partially_mapped) = (false, false, false);
         folio.mm_ids = MmIds::default();
         folio.owners.clear();
@@ -219,8 +223,8 @@ impl Ledger {
     }
 
     pub fn view(&self, entry: Entry) -> EntryView {
-        let Entry { page, read, write, dirty } = entry;
-        EntryView { page: self.page_ref(page), read, write, dirty }
+        let Entry { kind, page, read, write, dirty, .. } = entry;
+        EntryView { kind, page: self.page_ref(page), read, write, dirty }
     }
 
     /// Content of a page.

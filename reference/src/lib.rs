@@ -9,12 +9,16 @@
 
 mod address_space;
 mod cow;
+mod device;
+mod driver;
+mod exclusive;
 mod fault;
 mod filemap;
 mod flight;
 mod folio;
 mod fork;
 mod gup;
+mod hmm;
 mod kernel;
 mod ledger;
 mod longterm;
@@ -97,7 +101,17 @@ fn may_sleep(op: &Op) -> bool {
         Op::Unpin { dirty, .. } => dirty,
         Op::Nop | Op::Mmap { .. } | Op::Mprotect { .. } | Op::Put { .. } | Op::Peek { .. } => false,
         Op::LruAddDrain | Op::LruAddDrainAll | Op::UnlockPage { .. } | Op::Uffd { .. } => false,
+        Op::DeviceRead { .. } | Op::DeviceWrite { .. } | Op::HmmRangeFault { .. } => true,
+        Op::MakeDeviceExclusive { .. } => true,
+        Op::MigrateVmaSetup { .. } | Op::MigrateDeviceRange { .. } => false,
+        Op::MigrateVmaPages { .. } | Op::MigrateVmaFinalize { .. } => false,
+        Op::DeviceMigrate { .. } | Op::DeviceEvict { .. } => false,
     }
+}
+
+/// A removal of a device waits for its pages.
+fn removes_device(op: &Op) -> bool {
+    matches!(op, Op::DeviceEvict { remove: true, .. })
 }
 
 impl Model for Reference {
@@ -107,9 +121,10 @@ impl Model for Reference {
 
     fn step(&mut self, call: Call<'_>, out: &mut Outcome) {
         // Decision 18: a step that would sleep has no effect. Nothing sleeps while no lock is held and
-        // nothing is registered.
+        // nothing is registered, except a removal of a device, which waits for its pages.
         let something = self.state.holds_a_lock() || self.state.uffd_waits;
-        if something && may_sleep(&call.step.op) {
+        let device = self.state.migrates() || removes_device(&call.step.op);
+        if device || something && may_sleep(&call.step.op) {
             self.before.clone_from(&self.state);
         }
         out.ret = match self.state.run(call, out) {

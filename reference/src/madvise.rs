@@ -13,7 +13,11 @@ impl State {
         match advice {
             Advice::PopulateRead => self.populate(mm, span, Access::Read),
             Advice::PopulateWrite => self.populate(mm, span, Access::Write),
-            _ => self.madvise_walk_vmas(mm, span, advice),
+            Advice::DontNeed => self.madvise_walk_vmas(mm, span, advice),
+            _ => {
+                self.mmap_write_lock(mm)?;
+                self.madvise_walk_vmas(mm, span, advice)
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! An address space: a map from virtual page to entry, and which PMDs hold a table.
 
 use program::digest;
-use program::{MmId, Place};
+use program::{Device, EntryKind, MmId, Place};
 
 use crate::folio::Owner;
 use crate::ledger::FolioId;
@@ -17,14 +17,39 @@ pub(crate) enum Page {
     Of(FolioId, u32),
 }
 
-/// A present PTE, or a huge PMD (which maps page 0 of its folio).
+/// A PTE that is not none, or a huge PMD (which maps page 0 of its folio).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Entry {
+    pub kind: EntryKind,
     pub page: Page,
     pub read: bool,
     pub write: bool,
     /// Only in shared mappings of regular files (decision 9).
     pub dirty: bool,
+    /// The device whose page table maps the page of this device-exclusive entry.
+    pub device: Option<Device>,
+}
+
+impl Entry {
+    /// A present entry that is not dirty.
+    pub fn present(page: Page, read: bool, write: bool) -> Entry {
+        Entry { kind: EntryKind::Present, page, read, write, dirty: false, device: None }
+    }
+
+    pub fn is_present(&self) -> bool {
+        self.kind == EntryKind::Present
+    }
+
+    /// The relation of an entry at `vpn` to its folio (B2).
+    fn owner(&self, mm: MmId, vpn: u32) -> Option<(FolioId, Owner)> {
+        let Page::Of(folio, sub) = self.page else { return None };
+        let owner = match self.kind {
+            EntryKind::Present | EntryKind::DevicePrivate => Owner::Pte { mm, vpn, sub },
+            EntryKind::Migration { .. } => Owner::MigrationPte { mm, vpn },
+            EntryKind::DeviceExclusive => Owner::ExclusivePte { mm, vpn },
+        };
+        Some((folio, owner))
+    }
 }
 
 /// What hangs below a PMD.
@@ -133,14 +158,16 @@ impl State {
         if let Some(entry) = old {
             self.ledger.sub(digest::entry(mm, vpn, self.ledger.view(entry)));
         }
-        if old.map(|entry| entry.page) == new.map(|entry| entry.page) {
+        let relation = |entry: Option<Entry>| entry.and_then(|entry| entry.owner(mm, vpn));
+        let (old, new) = (relation(old), relation(new));
+        if old == new {
             return;
         }
-        if let Some(Entry { page: Page::Of(folio, sub), .. }) = new {
-            self.ledger.relate(folio, Owner::Pte { mm, vpn, sub });
+        if let Some((folio, owner)) = new {
+            self.ledger.relate(folio, owner);
         }
-        if let Some(Entry { page: Page::Of(folio, sub), .. }) = old {
-            self.ledger.unrelate(folio, Owner::Pte { mm, vpn, sub });
+        if let Some((folio, owner)) = old {
+            self.ledger.unrelate(folio, owner);
         }
     }
 
@@ -173,7 +200,10 @@ impl State {
     pub fn translate(&self, mm: MmId, vpn: u32) -> Option<Mapped> {
         match self.pmd(mm, vpn / self.ptes) {
             Pmd::None => None,
-            Pmd::Table => self.entry(mm, vpn).map(|entry| Mapped { entry, huge: false }),
+            Pmd::Table => {
+                let entry = self.entry(mm, vpn).filter(Entry::is_present)?;
+                Some(Mapped { entry, huge: false })
+            }
             Pmd::Huge(mut entry) => {
                 if let Page::Of(_, sub) = &mut entry.page {
                     *sub = vpn % self.ptes;

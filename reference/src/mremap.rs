@@ -29,6 +29,7 @@ fn extents(old: Span, new: Span, ptes: u32) -> impl Iterator<Item = Extent> {
 
 impl State {
     pub fn mremap(&mut self, mm: MmId, old: Span, new: Span) -> Done {
+        self.mmap_write_lock(mm)?;
         if !self.kernel.mremap_moves_many() {
             return self.move_vma(mm, old, new);
         }
@@ -109,7 +110,8 @@ impl State {
 
     fn move_ptes(&mut self, mm: MmId, extent: Extent) {
         for page in 0..extent.len {
-            if let Some(entry) = self.entry(mm, extent.from + page) {
+            if let Some(mut entry) = self.entry(mm, extent.from + page) {
+                entry.device = None; // no device maps the new place
                 self.set_entry(mm, extent.to + page, Some(entry));
                 self.set_entry(mm, extent.from + page, None);
             }

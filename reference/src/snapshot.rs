@@ -1,6 +1,6 @@
 //! The canonical state, derived from the ledger (B1, B2).
 
-use program::{FolioView, HandleId, MmId, MmView, Place, Snapshot, VmaView};
+use program::{FolioView, HandleId, MigrationId, MmId, MmView, Place, Snapshot, VmaView};
 
 use crate::folio::{Folio, Owner};
 use crate::mm::{Mm, Page, Pmd};
@@ -31,6 +31,12 @@ impl State {
         snapshot.batches.iter_mut().for_each(|names| names.sort());
         for (id, mm) in (0..).map(MmId).zip(&self.mms).filter(|(_, mm)| mm.live) {
             snapshot.mms.insert(id, self.view_mm(mm));
+        }
+        for (id, open) in (0..).map(MigrationId).zip(&self.migrations) {
+            if let Some(open) = open {
+                let pfns = open.slots.iter().map(|slot| self.migrate_pfn(slot)).collect();
+                snapshot.migrations.insert(id, pfns);
+            }
         }
         for (id, handle) in (0..).map(HandleId).zip(&self.handles) {
             if !handle.pages.is_empty() {

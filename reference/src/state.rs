@@ -3,6 +3,7 @@
 use program::{Call, Errno, Foll, MmId, Op, Outcome};
 use program::{Range, Ret, Shape, TaskId};
 
+use crate::device::Migration;
 use crate::flight::Flight;
 use crate::gup::{Handle, Want};
 use crate::kernel::Kernel;
@@ -55,6 +56,10 @@ pub(crate) struct State {
     pub mms: Vec<Mm>,
     /// By `HandleId`; an empty handle does not exist.
     pub handles: Vec<Handle>,
+    /// By `MigrationId`: open device migrations.
+    pub migrations: Vec<Option<Migration>>,
+    /// Devices that were taken away.
+    pub removed: [bool; 2],
     /// By `LockId`: the locked folio and its holder.
     pub locks: Vec<Option<(FolioId, TaskId)>>,
     /// By object (`State::object_slot`), then by index: the resident folio.
@@ -81,6 +86,8 @@ reuse_clone!(State {
     ledger,
     mms,
     handles,
+    migrations,
+    removed,
     locks,
     cache,
     batches,
@@ -106,6 +113,8 @@ impl State {
         }
         self.flights.clear();
         self.holds = 0;
+        self.migrations.clear();
+        self.removed = [false; 2];
         self.locks.clear();
         self.cache.iter_mut().for_each(Vec::clear);
         self.batches.iter_mut().for_each(Vec::clear);
@@ -124,6 +133,11 @@ impl State {
         self.locks.iter().any(Option::is_some)
     }
 
+    /// Whether a device migration is open.
+    pub fn migrates(&self) -> bool {
+        self.migrations.iter().any(Option::is_some)
+    }
+
     /// Carries out one step.
     #[inline]
     pub fn run(&mut self, call: Call<'_>, out: &mut Outcome) -> Done<Ret> {
@@ -136,8 +150,7 @@ impl State {
         match step.op {
             Op::Nop => Ok(Ret::Void),
             Op::Mmap { mm, area, backing, prot, .. } => {
-                self.mmap(mm, area, layout.area(area), backing, prot);
-                Ok(Ret::Ok(0))
+                self.mmap(mm, area, layout.area(area), backing, prot).map(done)
             }
             Op::Munmap { mm, range } => self.munmap(mm, span(range)).map(done),
             Op::Mprotect { mm, range, prot } => self.mprotect(mm, span(range), prot).map(done),
@@ -179,6 +192,31 @@ impl State {
                 self.unlock_page(lock);
                 Ok(Ret::Ok(0))
             }
+            Op::MigrateVmaSetup { mm, range, migration, device, select, fault } => {
+                self.migrate_setup(mm, span(range), migration, device, select, fault).map(Ret::Ok)
+            }
+            Op::MigrateDeviceRange { migration, device } => {
+                Ok(Ret::Ok(self.migrate_device_range(migration, device)))
+            }
+            Op::MigrateVmaPages { migration, to } => Ok(self.migrate_pages_of(migration, to)),
+            Op::MigrateVmaFinalize { migration } => {
+                self.migrate_finalize(migration);
+                Ok(Ret::Ok(0))
+            }
+            Op::DeviceMigrate { mm, range, device, to } => {
+                self.device_migrate(mm, span(range), device, to).map(Ret::Ok)
+            }
+            Op::DeviceEvict { device, remove } => self.device_evict(device, remove).map(Ret::Ok),
+            Op::DeviceRead { mm, range, device } => {
+                self.device_read(mm, span(range), device, &mut out.data)
+            }
+            Op::DeviceWrite { mm, range, device } => self.device_write(mm, span(range), device),
+            Op::HmmRangeFault { mm, range, device, request, odd } => {
+                self.hmm_snapshot(mm, span(range), device, request, odd, &mut out.data)
+            }
+            Op::MakeDeviceExclusive { mm, range, device } => {
+                self.device_exclusive(mm, span(range), device, &mut out.data)
+            }
         }
     }
 
@@ -186,6 +224,16 @@ impl State {
     pub fn has_objects(&self, op: &Op) -> bool {
         match *op {
             Op::Nop | Op::LruAddDrain | Op::LruAddDrainAll | Op::Offline { .. } => true,
+            Op::MigrateDeviceRange { .. } | Op::DeviceEvict { .. } => true,
+            Op::MigrateVmaSetup { mm, .. }
+            | Op::DeviceMigrate { mm, .. }
+            | Op::DeviceRead { mm, .. }
+            | Op::DeviceWrite { mm, .. }
+            | Op::HmmRangeFault { mm, .. }
+            | Op::MakeDeviceExclusive { mm, .. } => self.is_live(mm),
+            Op::MigrateVmaPages { migration, .. } | Op::MigrateVmaFinalize { migration } => {
+                self.migrations.get(usize::from(migration.0)).is_some_and(Option::is_some)
+            }
             Op::Mmap { mm, .. }
             | Op::Munmap { mm, .. }
             | Op::Mprotect { mm, .. }

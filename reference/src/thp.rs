@@ -38,7 +38,7 @@ impl State {
     /// Maps a new huge folio: ref 1, the PMD; a large folio does not stay in a batch (B2).
     fn map_new_huge(&mut self, mm: MmId, pmd: u32, folio: FolioId, write: bool) {
         self.ledger.set_exclusive(folio, 0, true);
-        let entry = Entry { page: Page::Of(folio, 0), read: true, write, dirty: false };
+        let entry = Entry::present(Page::Of(folio, 0), true, write);
         self.set_pmd(mm, pmd, Pmd::Huge(entry));
         self.lru_add(folio);
     }
@@ -133,7 +133,10 @@ impl State {
                 Pmd::None => return fail(Errno::EINVAL),
                 Pmd::Table => match self.collapse_scan(mm, pmd, vma) {
                     Err(Stop::Fail(Errno::EBUSY)) => return fail(Errno::EBUSY),
-                    Ok(()) => self.collapse_huge_page(mm, pmd)?,
+                    Ok(not_present) => match self.collapse_huge_page(mm, pmd, vma, not_present)? {
+                        Ok(()) => {}
+                        Err(stop) => result = Err(stop),
+                    },
                     Err(stop) => result = Err(stop),
                 },
             }
@@ -141,34 +144,58 @@ impl State {
         result
     }
 
-    /// `hpage_collapse_scan_pmd`: the first PTE in the way; read-only last.
-    fn collapse_scan(&self, mm: MmId, pmd: u32, vma: &Vma) -> Done {
+    /// `hpage_collapse_scan_pmd`: the first PTE in the way; read-only last. Whether some are not
+    /// present: those are faulted in later.
+    fn collapse_scan(&self, mm: MmId, pmd: u32, vma: &Vma) -> Done<bool> {
         let registered = vma.flags.uffd != Uffd::None;
-        let mut writable = false;
+        let (mut writable, mut not_present) = (false, false);
         for vpn in pmd * self.ptes..(pmd + 1) * self.ptes {
-            let page = self.entry(mm, vpn).map_or(Page::Zero, |entry| entry.page);
-            let Page::Of(folio, _) = page else {
+            let found = self.entry(mm, vpn).filter(|entry| entry.page != Page::Zero);
+            let Some(entry) = found else {
                 // Decision 13: who registered wants to hear of what is missing.
                 if registered {
                     return fail(Errno::EBUSY);
                 }
                 continue;
             };
-            writable |= self.entry(mm, vpn).is_some_and(|entry| entry.write);
+            if !entry.is_present() {
+                not_present = true;
+                continue;
+            }
+            let Page::Of(folio, _) = entry.page else { continue };
+            writable |= entry.write;
             let folio = self.ledger.folio(folio);
+            if folio.place.is_zone_device() {
+                return fail(Errno::EINVAL);
+            }
             if !folio.lru || folio.locked().is_some() || folio.refcount() != folio.mapcount() {
                 return fail(Errno::EAGAIN);
             }
         }
         let allowed = writable || self.kernel.collapses_read_only();
-        if allowed { Ok(()) } else { fail(Errno::EINVAL) }
+        if allowed { Ok(not_present) } else { fail(Errno::EINVAL) }
     }
 
     /// `collapse_huge_page`: copies into a new huge folio. The old pages lose this mapping; the
-    /// table is deposited.
-    fn collapse_huge_page(&mut self, mm: MmId, pmd: u32) -> Done {
+    /// table is deposited. The VMA is writable, as one of its PTEs was. The outer error ends the
+    /// whole call, the inner one this PMD alone.
+    fn collapse_huge_page(
+        &mut self,
+        mm: MmId,
+        pmd: u32,
+        vma: &Vma,
+        not_present: bool,
+    ) -> Done<Done> {
         let birth = Birth::Huge(mm, pmd);
         let huge = self.alloc(Site::Huge, self.huge_order(), birth, true)?;
+        if not_present {
+            let faulted = self.collapse_swapin(mm, pmd);
+            let checked = faulted.and_then(|()| Ok(self.collapse_scan(mm, pmd, vma)));
+            if !matches!(checked, Ok(Ok(_))) {
+                self.unborn(huge, birth);
+                return checked.map(|scan| scan.map(drop));
+            }
+        }
         for sub in 0..self.ptes {
             let vpn = pmd * self.ptes + sub;
             if let Some(entry) = self.entry(mm, vpn) {
@@ -176,8 +203,21 @@ impl State {
                 self.zap_entry(mm, vpn);
             }
         }
-        let write = self.vma(mm, pmd * self.ptes).is_some_and(|vma| vma.is_writable());
-        self.map_new_huge(mm, pmd, huge, write);
+        self.map_new_huge(mm, pmd, huge, vma.is_writable());
+        Ok(Ok(()))
+    }
+
+    /// `__collapse_huge_page_swapin`: what is not present is faulted in. A failure ends the call.
+    fn collapse_swapin(&mut self, mm: MmId, pmd: u32) -> Done {
+        for vpn in pmd * self.ptes..(pmd + 1) * self.ptes {
+            let absent = self.entry(mm, vpn).filter(|entry| !entry.is_present());
+            let (Some(entry), Some(vma)) = (absent, self.vma(mm, vpn)) else { continue };
+            self.do_swap_page(mm, vpn, &vma, entry).map_err(|stop| match stop {
+                Stop::Fail(_) => Stop::Fail(Errno::EINVAL),
+                sleep => sleep,
+            })?;
+        }
+        self.lru_add_drain(self.now.cpu);
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ fn munmap_frees_a_table_when_no_vma_is_left_over_it() {
     assert_eq!(m.snapshot().mms[&M0].tables.len(), 2);
     m.op(Op::Munmap { mm: M0, range: range(a, 2, 2) });
     assert_eq!(m.snapshot().mms[&M0].tables.len(), 1);
-    assert_eq!(m.snapshot().used, [2, 0, 0]);
+    assert_eq!(m.snapshot().used, [2, 0, 0, 0, 0]);
     // A hole: nothing, not even the drain.
     m.write(M0, range(a, 4, 1));
     assert_eq!(m.op(Op::Munmap { mm: M0, range: range(a, 0, 4) }), Ret::Ok(0));

@@ -27,7 +27,7 @@ fn a_huge_fault_falls_back_without_folio_and_fails_without_table() {
     let mut m = Machine::new(Shape::default());
     let a = m.anon(4);
     assert_eq!(m.failing(Site::Table, 1).write(M0, range(a, 0, 1)), err(Errno::ENOMEM));
-    assert_eq!(m.snapshot().used, [0; 3]);
+    assert_eq!(m.snapshot().used, [0; 5]);
     assert_eq!(m.failing(Site::Huge, 1).write(M0, range(a, 0, 1)), Ret::Ok(1));
     assert_eq!(m.folio(M0, a, 0).order, 0);
 }
@@ -57,7 +57,7 @@ fn splitting_the_folio_gives_zero_pages_to_what_was_never_written() {
         let entry = m.pte(M0, a, off).unwrap();
         assert_eq!((entry.page, entry.write), (PageRef::Zero, false));
     }
-    assert_eq!(m.snapshot().used, [1, 0, 0]);
+    assert_eq!(m.snapshot().used, [1, 0, 0, 0, 0]);
     let again = m.op(Op::SplitFolio { mm: M0, range: range(a, 2, 1) });
     assert_eq!(again, err(Errno::EINVAL));
     assert_eq!(m.op(Op::SplitFolio { mm: M0, range: range(a, 0, 1) }), err(Errno::ENOENT));
@@ -141,7 +141,7 @@ fn migration_moves_the_page_and_puts_the_destination_in_the_batch() {
     assert!(old.page != new.page && new.write);
     assert_eq!((folio.refcount, folio.lru, folio.place), (2, false, Place::Movable));
     assert_eq!((folio.exclusive[0], folio.data[0]), (true, value));
-    assert_eq!(m.snapshot().used, [0, 1, 0]);
+    assert_eq!(m.snapshot().used, [0, 1, 0, 0, 0]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_failed_migration_leaves_the_page_in_the_batch() {
     let folio = m.folio(M0, a, 0);
     assert_eq!((folio.refcount, folio.lru), (3, false));
     assert_eq!(m.pte(M0, a, 0), before);
-    assert_eq!(m.snapshot().used, [1, 0, 0]);
+    assert_eq!(m.snapshot().used, [1, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_partially_mapped_huge_folio_is_split_before_it_migrates() {
     m.place = Place::Cma;
     assert_eq!(m.migrate(range(a, 1, 1), Mode::Async), Ret::Ok(0));
     // Page 0 was unmapped and is freed, page 3 was never written.
-    assert_eq!(m.snapshot().used, [0, 0, 2]);
+    assert_eq!(m.snapshot().used, [0, 0, 2, 0, 0]);
     assert_eq!(m.folio(M0, a, 2).order, 0);
     assert_eq!(m.pte(M0, a, 3).unwrap().page, PageRef::Zero);
 }
@@ -181,7 +181,7 @@ fn a_huge_folio_without_destination_is_split_and_goes_in_pieces() {
     let ret = m.failing(Site::Dst, 1).migrate(range(a, 0, 1), Mode::Sync);
     assert_eq!(ret, Ret::Ok(0));
     assert_eq!(m.folio(M0, a, 0).order, 0);
-    assert_eq!(m.snapshot().used, [4, 0, 0]);
+    assert_eq!(m.snapshot().used, [4, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -191,14 +191,14 @@ fn offline_empties_the_block_or_leaves_it_in_use() {
     m.place = Place::Movable;
     m.write(M0, range(a, 0, 2));
     assert_eq!(m.op(Op::Offline { place: Place::Movable }), Ret::Ok(0));
-    assert_eq!(m.snapshot().used, [2, 0, 0]);
+    assert_eq!(m.snapshot().used, [2, 0, 0, 0, 0]);
     assert!(m.folio(M0, a, 0).lru);
     m.place = Place::Cma;
     let b = m.anon(2);
     m.write(M0, range(b, 0, 2));
     m.pin(range(b, 0, 1), true);
     assert_eq!(m.op(Op::Offline { place: Place::Cma }), err(Errno::EBUSY));
-    assert_eq!(m.snapshot().used, [3, 0, 1]);
+    assert_eq!(m.snapshot().used, [3, 0, 1, 0, 0]);
     assert_eq!(m.op(Op::Offline { place: Place::Normal }), err(Errno::EINVAL));
 }
 
@@ -214,9 +214,9 @@ fn a_shmem_object_dies_with_its_last_vma() {
     m.op(Op::Exit { mm: child });
     assert!(m.snapshot().cache.is_empty());
     // The handle keeps its page, which is nobody's page-cache page any more.
-    assert_eq!(m.snapshot().used, [1, 0, 0]);
+    assert_eq!(m.snapshot().used, [1, 0, 0, 0, 0]);
     m.put(get);
-    assert_eq!(m.snapshot().used, [0; 3]);
+    assert_eq!(m.snapshot().used, [0; 5]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 
 use lockstep::{Class, Drift};
 use program::{
-    EntryView, FolioView, HandleId, LockId, MmId, MmView, Name, ObjectId, PageRef, Place, Prot,
-    Snapshot, TaskId, Uffd, VmaFlags, VmaView,
+    EntryKind, EntryView, FolioView, HandleId, LockId, MigratePfn, MigrationId, MmId, MmView, Name,
+    ObjectId, PageRef, Place, Prot, Snapshot, TaskId, Uffd, VmaFlags, VmaView,
 };
 
 /// Plants an error; false if the state has no place for it.
@@ -53,6 +53,7 @@ pub const ERRORS: &[(&str, Plant, Class)] = &[
     ("entry write", |s| entry(s, |e| flip(&mut e.write)), Class::Mapping),
     ("entry dirty", |s| entry(s, |e| flip(&mut e.dirty)), Class::Mapping),
     ("entry page", |s| entry(s, |e| another(&mut e.page)), Class::Mapping),
+    ("entry kind", |s| entry(s, |e| other_kind(&mut e.kind)), Class::Mapping),
     ("entry subpage", |s| entry(s, |e| next_sub(&mut e.page)), Class::Mapping),
     ("huge lost", |s| mm(s, |m| m.huge.pop_first().is_some()), Class::Mapping),
     ("huge read", |s| huge(s, |e| flip(&mut e.read)), Class::Mapping),
@@ -67,6 +68,10 @@ pub const ERRORS: &[(&str, Plant, Class)] = &[
     ("handle shorter", |s| handle(s, |pages| pages.pop().is_some()), Class::Handle),
     ("handle page", |s| handle(s, |pages| another(&mut pages[0])), Class::Handle),
     ("handle order", |s| handle(s, |pages| swap_different(pages)), Class::Handle),
+    ("migration lost", |s| s.migrations.pop_first().is_some(), Class::Handle),
+    ("migration page", |s| migrate_pfn(s, |pfn| flip(&mut pfn.migrate)), Class::Handle),
+    ("migration source", |s| migrate_pfn(s, |pfn| pfn.src.take().is_some()), Class::Handle),
+    ("migration destination", |s| migrate_pfn(s, |pfn| renamed(&mut pfn.dst)), Class::Handle),
     ("lock lost", |s| s.locks.pop_first().is_some(), Class::Lock),
     ("lock kept", |s| s.locks.insert(LockId(99), Name(7)).is_none(), Class::Lock),
     ("cache lost", |s| s.cache.pop_first().is_some(), Class::Cache),
@@ -104,7 +109,8 @@ pub fn full() -> Snapshot {
         data: vec![0, 5, 0, 0],
         ..small.clone()
     };
-    let entry = |page| EntryView { page, read: true, write: true, dirty: false };
+    let kind = EntryKind::Present;
+    let entry = |page| EntryView { kind, page, read: true, write: true, dirty: false };
     let flags = VmaFlags {
         uffd: Uffd::None,
         prot: Prot::ReadWrite,
@@ -121,6 +127,7 @@ pub fn full() -> Snapshot {
         entries: [(8, entry(PageRef::Of(Name(1), 0))), (9, entry(PageRef::Of(Name(2), 1)))].into(),
         has_pinned: true,
     };
+    let pfn = MigratePfn { src: Some(Name(1)), migrate: true, dst: None };
     Snapshot {
         folios: [(Name(1), small), (Name(2), large)].into(),
         mms: [(MmId(0), view)].into(),
@@ -128,7 +135,8 @@ pub fn full() -> Snapshot {
         locks: [(LockId(0), Name(1))].into(),
         cache: [((ObjectId::File(0), 3), Name(3))].into(),
         batches: vec![vec![Name(1)], vec![]],
-        used: [5, 0, 0],
+        used: [5, 0, 0, 0, 0],
+        migrations: [(MigrationId(0), vec![pfn, MigratePfn::default()])].into(),
         zero_refs: 1,
     }
 }
@@ -180,6 +188,15 @@ fn handle(s: &mut Snapshot, change: impl Fn(&mut Vec<PageRef>) -> bool) -> bool 
     s.handles.values_mut().any(change)
 }
 
+fn migrate_pfn(s: &mut Snapshot, change: impl Fn(&mut MigratePfn) -> bool) -> bool {
+    s.migrations.values_mut().flatten().any(change)
+}
+
+fn renamed(name: &mut Option<Name>) -> bool {
+    *name = if *name == Some(Name(7)) { None } else { Some(Name(7)) };
+    true
+}
+
 fn batch(s: &mut Snapshot, change: impl Fn(&mut Vec<Name>) -> bool) -> bool {
     s.batches.iter_mut().any(change)
 }
@@ -204,6 +221,14 @@ fn swap_different(pages: &mut [PageRef]) -> bool {
 
 fn flip(bit: &mut bool) -> bool {
     *bit = !*bit;
+    true
+}
+
+fn other_kind(kind: &mut EntryKind) -> bool {
+    *kind = match *kind {
+        EntryKind::DeviceExclusive => EntryKind::DevicePrivate,
+        _ => EntryKind::DeviceExclusive,
+    };
     true
 }
 

@@ -24,7 +24,7 @@ mod words;
 pub use error::{Location, Mistake, ParseError};
 pub use format::format;
 pub use parser::{Line, Parsed, parse};
-pub use printer::value;
+pub use printer::{entry, value};
 pub use render::render_all;
 pub use verbs::op_names;
 

@@ -321,6 +321,11 @@ impl Display for Slice {
     }
 }
 
+/// The word for a value of [`Field::Entry`].
+pub fn entry(value: u64) -> &'static str {
+    word(ENTRIES, value)
+}
+
 /// The `schedule:` lines, none for an empty schedule.
 pub fn schedule_lines(schedule: &Schedule) -> Vec<String> {
     let mut words: Vec<String> = schedule.slices.iter().map(Slice::to_string).collect();

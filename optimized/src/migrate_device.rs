@@ -1,0 +1,373 @@
+//! Device memory migration (kernel: `mm/migrate_device.c`).
+//!
+//! A driver sets a migration up, allocates destinations and copies (`driver.rs`), and then has the
+//! pages moved and the migration finalized. Between these its pages are locked and unmapped.
+
+use machine::Task;
+use program::{Device, Errno, MmId, Select, Span};
+
+use crate::coverage::Path;
+use crate::frame::{Mapping, Pfn, ZERO_PFN};
+use crate::memory::{mkwrite, page_prot};
+use crate::pgtable::{Pmd, Pte};
+use crate::vma::Vma;
+use crate::world::{Cx, World};
+
+/// An entry of `migrate->src` and its like in `migrate->dst`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Pfns {
+    /// MIGRATE_PFN_VALID, and the page.
+    pub src: Option<Pfn>,
+    /// MIGRATE_PFN_MIGRATE.
+    pub migrate: bool,
+    /// MIGRATE_PFN_WRITE.
+    pub write: bool,
+    pub dst: Option<Pfn>,
+}
+
+/// `struct migrate_vma`.
+#[derive(Clone, Debug)]
+pub(crate) struct MigrateVma {
+    /// None: of device pages, wherever they are mapped (`migrate_device_range`).
+    pub mm: Option<MmId>,
+    /// Page of the first entry.
+    pub start: u32,
+    pub pfns: Vec<Pfns>,
+    /// `pgmap_owner`.
+    pub device: Device,
+    pub select: Select,
+    pub fault_page: Option<Pfn>,
+    /// Who locks the pages.
+    pub task: Task,
+}
+
+impl World {
+    /// `migrate_vma_setup`. Ok: the pages that are ready to move, holes among them.
+    pub(crate) async fn migrate_vma_setup(
+        &self,
+        cx: &Cx,
+        args: &mut MigrateVma,
+        span: Span,
+    ) -> Result<u32, Errno> {
+        let vma = args.mm.and_then(|mm| self.vma_lookup(mm, span.start)).ok_or(Errno::EINVAL)?;
+        if span.end > vma.end {
+            return Err(Errno::EINVAL);
+        }
+        if let Some(page) = args.fault_page {
+            let locked = self.frames.lock(page).owner() == Some(args.task);
+            if !self.is_device_private(page) || !locked {
+                return Err(Errno::EINVAL);
+            }
+        }
+        args.start = span.start;
+        args.pfns.clear();
+        let collected = self.migrate_vma_collect(cx, args, &vma, span).await;
+        if !collected {
+            return Ok(0);
+        }
+        let (fault_page, task) = (args.fault_page, args.task);
+        Ok(self.migrate_device_unmap(cx, &mut args.pfns, fault_page, task).await)
+    }
+
+    /// `migrate_vma_collect`: whether anything was collected.
+    async fn migrate_vma_collect(
+        &self,
+        cx: &Cx,
+        args: &mut MigrateVma,
+        vma: &Vma,
+        span: Span,
+    ) -> bool {
+        let Some(mm) = args.mm else { return false };
+        let mut vpn = span.start;
+        while vpn < span.end {
+            let pmd = self.pmd_number(vpn);
+            let end = self.pmd_start(pmd + 1).min(span.end);
+            let piece = Span { start: vpn, end };
+            match self.pmd(mm, pmd) {
+                Pmd::None => self.migrate_vma_collect_hole(args, vma, piece),
+                _ => self.migrate_vma_collect_pmd(cx, args, mm, vma, pmd, piece).await,
+            }
+            vpn = end;
+        }
+        args.pfns.iter().any(|pfns| pfns.migrate)
+    }
+
+    /// `migrate_vma_collect_hole`: only anonymous memory is populated.
+    fn migrate_vma_collect_hole(&self, args: &mut MigrateVma, vma: &Vma, piece: Span) {
+        if !vma.anonymous() {
+            return self.migrate_vma_collect_skip(args, piece);
+        }
+        self.hit(Path::CollectHole);
+        let hole = Pfns { migrate: true, ..Pfns::default() };
+        args.pfns.extend((piece.start..piece.end).map(|_| hole));
+    }
+
+    /// `migrate_vma_collect_skip`.
+    fn migrate_vma_collect_skip(&self, args: &mut MigrateVma, piece: Span) {
+        args.pfns.extend((piece.start..piece.end).map(|_| Pfns::default()));
+    }
+
+    /// `migrate_vma_collect_pmd`.
+    async fn migrate_vma_collect_pmd(
+        &self,
+        cx: &Cx,
+        args: &mut MigrateVma,
+        mm: MmId,
+        vma: &Vma,
+        pmd: u32,
+        piece: Span,
+    ) {
+        if let Pmd::Huge { pfn: head, .. } = self.pmd(mm, pmd) {
+            self.ptl_lock(cx, mm).await;
+            self.folio_get(head);
+            self.ptl_unlock(cx, mm);
+            if !self.folio_trylock(cx, head) {
+                self.hit(Path::CollectHugeLocked);
+                self.folio_put(head);
+                return self.migrate_vma_collect_skip(args, piece);
+            }
+            let split = self.split_folio(cx, head, false).await;
+            self.folio_unlock(cx, head);
+            self.folio_put(head);
+            self.hit(if split { Path::CollectSplit } else { Path::CollectHugeBusy });
+            if !split {
+                return self.migrate_vma_collect_skip(args, piece);
+            }
+        }
+        self.ptl_lock(cx, mm).await;
+        for vpn in piece.start..piece.end {
+            let pfns = self.migrate_vma_collect_pte(args, mm, vma, vpn);
+            args.pfns.push(pfns);
+        }
+        self.ptl_unlock(cx, mm);
+    }
+
+    /// One turn of `migrate_vma_collect_pmd`'s loop over PTEs.
+    fn migrate_vma_collect_pte(&self, args: &MigrateVma, mm: MmId, vma: &Vma, vpn: u32) -> Pfns {
+        let hole = Pfns { migrate: true, ..Pfns::default() };
+        let Pmd::Table(table) = self.pmd(mm, self.pmd_number(vpn)) else { return Pfns::default() };
+        let (pfn, write) = match self.pte(table, vpn) {
+            Pte::None if vma.anonymous() => {
+                self.hit(Path::CollectHole);
+                return hole;
+            }
+            Pte::Present { pfn: ZERO_PFN, .. } if args.select.has(Select::SYSTEM) => return hole,
+            Pte::Present { pfn: ZERO_PFN, .. } => return Pfns::default(),
+            Pte::Present { pfn, bits } => (pfn, bits.write),
+            Pte::DevicePrivate { pfn, write } => (pfn, write),
+            Pte::None | Pte::Migration { .. } | Pte::DeviceExclusive { .. } => {
+                return Pfns::default();
+            }
+        };
+        let head = self.frames.head(pfn);
+        if !self.migrate_vma_selects(args, head) || self.frames.large(head) {
+            return Pfns::default();
+        }
+        self.folio_get(head);
+        // Best effort: to sleep here could deadlock with another migration.
+        if args.fault_page != Some(pfn) && !self.folio_trylock_as(args.task, head) {
+            self.hit(Path::CollectLocked);
+            self.folio_put(head);
+            return Pfns::default();
+        }
+        let pinned = self.folio_maybe_dma_pinned(head);
+        if !self.set_pte_migration_entry(mm, table, vpn, pinned) {
+            self.hit(Path::CollectPinned);
+            if args.fault_page != Some(pfn) {
+                self.folio_unlock_as(args.task, head);
+            }
+            self.folio_put(head);
+            return Pfns::default();
+        }
+        self.hit(Path::CollectPage);
+        Pfns { src: Some(pfn), migrate: true, write, dst: None }
+    }
+
+    /// MIGRATE_VMA_SELECT_* and `pgmap_owner`.
+    fn migrate_vma_selects(&self, args: &MigrateVma, head: Pfn) -> bool {
+        match Device::owner(self.frames.place(head)) {
+            None => args.select.has(Select::SYSTEM),
+            Some(owner) => args.select.has(Select::of(owner)) && owner == args.device,
+        }
+    }
+
+    /// `migrate_vma_check_page`: the same test as `folio_migrate_mapping`, but for one reference
+    /// more that ZONE_DEVICE pages may have.
+    fn migrate_vma_check_page(&self, page: Pfn, fault_page: Option<Pfn>) -> bool {
+        let mut extra = 1 + i64::from(fault_page == Some(page));
+        extra += i64::from(self.is_zone_device(page));
+        extra += i64::from(matches!(self.frames.mapping(page), Mapping::File(..)));
+        self.frames.refcount(page) - extra <= i64::from(self.frames.mapcount(page))
+    }
+
+    /// `migrate_device_unmap`: isolates, unmaps everywhere, puts back what somebody else uses.
+    /// Returns how many entries are ready to move.
+    pub(crate) async fn migrate_device_unmap(
+        &self,
+        cx: &Cx,
+        pfns: &mut [Pfns],
+        fault_page: Option<Pfn>,
+        task: Task,
+    ) -> u32 {
+        let mut allow_drain = true;
+        self.lru_add_drain(cx.cpu);
+        for entry in pfns.iter_mut() {
+            let Some(page) = entry.src else { continue };
+            let system = !self.is_zone_device(page);
+            if system {
+                if !self.frames.lru(page) && allow_drain {
+                    self.hit(Path::UnmapDrainAll);
+                    self.lru_add_drain_all();
+                    allow_drain = false;
+                }
+                if !self.folio_isolate_lru(page) {
+                    entry.migrate = false;
+                    continue;
+                }
+                self.folio_put(page); // collect's
+            }
+            if self.frames.mapcount(page) > 0 {
+                self.try_to_migrate(cx, page, false).await;
+            }
+            if self.frames.mapcount(page) > 0 || !self.migrate_vma_check_page(page, fault_page) {
+                if system {
+                    self.folio_get(page);
+                    self.folio_putback_lru(cx, page);
+                }
+                entry.migrate = false;
+            }
+        }
+        for entry in pfns.iter_mut() {
+            let Some(page) = entry.src.filter(|_| !entry.migrate) else { continue };
+            self.hit(Path::UnmapRestored);
+            self.remove_migration_ptes(cx, page, page).await;
+            *entry = Pfns::default();
+            if fault_page != Some(page) {
+                self.folio_unlock_as(task, page);
+            }
+            self.folio_put(page);
+        }
+        pfns.iter().filter(|pfns| pfns.migrate).count() as u32
+    }
+
+    /// `migrate_vma_pages`, `migrate_device_pages`.
+    pub(crate) async fn migrate_vma_pages(&self, cx: &Cx, args: &mut MigrateVma) {
+        for index in 0..args.pfns.len() {
+            let Pfns { src, migrate, dst, .. } = args.pfns[index];
+            let vpn = args.start + index as u32;
+            args.pfns[index].migrate = match (src, dst) {
+                (_, None) => false,
+                (None, Some(new)) => {
+                    migrate && self.migrate_vma_insert_page(cx, args, vpn, new).await
+                }
+                (Some(page), Some(new)) => self.migrate_device_page(args, page, new),
+            };
+        }
+    }
+
+    /// One page of `__migrate_device_pages`.
+    fn migrate_device_page(&self, args: &MigrateVma, page: Pfn, new: Pfn) -> bool {
+        let file = matches!(self.frames.mapping(page), Mapping::File(..));
+        if file && self.is_zone_device(new) {
+            return false; // anonymous memory only
+        }
+        let extra = i64::from(args.fault_page == Some(page));
+        let moved = self.folio_migrate_mapping(page, new, extra);
+        self.hit(if moved { Path::DeviceMigrated } else { Path::DeviceMigrateRefs });
+        moved
+    }
+
+    /// `migrate_vma_insert_page`: maps `new` where nothing is.
+    async fn migrate_vma_insert_page(
+        &self,
+        cx: &Cx,
+        args: &MigrateVma,
+        vpn: u32,
+        new: Pfn,
+    ) -> bool {
+        let inserted = self.try_insert_page(cx, args, vpn, new).await.is_some();
+        self.hit(if inserted { Path::InsertPage } else { Path::InsertAborted });
+        inserted
+    }
+
+    async fn try_insert_page(&self, cx: &Cx, args: &MigrateVma, vpn: u32, new: Pfn) -> Option<()> {
+        let mm = args.mm?;
+        let vma = self.vma_lookup(mm, vpn).filter(Vma::anonymous)?;
+        if let Pmd::Huge { .. } = self.pmd(mm, self.pmd_number(vpn)) {
+            return None;
+        }
+        let table = self.pte_alloc(cx, mm, vpn).await.ok()?;
+        self.anon_vma_prepare(mm, vpn);
+        self.ptl_lock(cx, mm).await;
+        let free = matches!(self.pte(table, vpn), Pte::None | Pte::Present { pfn: ZERO_PFN, .. });
+        if free {
+            let mapping = self.anon_mapping(mm, vpn, 0);
+            self.frames.set_mapping(new, mapping);
+            self.counted(self.frames.map_add(new, 1));
+            self.frames.set_exclusive(new, true);
+            self.folio_get(new);
+            let prot = page_prot(&vma);
+            let bits = if vma.writable() { mkwrite(&vma, prot) } else { prot };
+            let pte = match self.is_device_private(new) {
+                true => Pte::DevicePrivate { pfn: new, write: bits.write },
+                false => Pte::Present { pfn: new, bits },
+            };
+            self.set_pte(mm, table, vpn, Pte::None);
+            self.set_pte(mm, table, vpn, pte);
+        }
+        self.ptl_unlock(cx, mm);
+        free.then_some(())
+    }
+
+    /// `migrate_vma_finalize`, `migrate_device_finalize`.
+    pub(crate) async fn migrate_vma_finalize(&self, cx: &Cx, args: &MigrateVma) {
+        for &Pfns { src, migrate, dst, .. } in &args.pfns {
+            let Some(src) = src else {
+                if let Some(dst) = dst {
+                    self.folio_unlock_as(args.task, dst);
+                    self.folio_put(dst);
+                }
+                continue;
+            };
+            let mut to = src;
+            match dst {
+                Some(dst) if migrate => to = dst,
+                Some(unused) => {
+                    self.folio_unlock_as(args.task, unused);
+                    self.folio_put(unused);
+                }
+                None => {}
+            }
+            if to == src {
+                self.hit(Path::FinalizeRestored);
+            }
+            if !self.is_zone_device(to) {
+                self.folio_add_lru(cx, to);
+            }
+            self.remove_migration_ptes(cx, src, to).await;
+            if args.fault_page != Some(src) {
+                self.folio_unlock_as(args.task, src);
+            }
+            self.folio_put(src);
+            if to != src {
+                self.folio_unlock_as(args.task, to);
+                self.folio_put(to);
+            }
+        }
+    }
+
+    /// `migrate_device_range`, over a list of pages (`migrate_device_pfns`).
+    pub(crate) async fn migrate_device_range(&self, cx: &Cx, args: &mut MigrateVma, pages: &[Pfn]) {
+        for &page in pages {
+            self.folio_get(page);
+            let locked = self.folio_trylock_as(args.task, page);
+            if !locked {
+                self.folio_put(page);
+            }
+            let src = locked.then_some(page);
+            args.pfns.push(Pfns { src, migrate: locked, ..Pfns::default() });
+        }
+        let task = args.task;
+        self.migrate_device_unmap(cx, &mut args.pfns, None, task).await;
+    }
+}
