@@ -76,6 +76,61 @@ macro_rules! defects {
 }
 
 defects! {
+    PutBeforeUnlock {
+        id: "A02", name: "put-before-unlock", thread: "S0 v2 (Popple)",
+        mechanism: "do_swap_page drops its reference on the device page before it unlocks it: the page is freed locked.",
+        expected: "conduct-free-of-locked-folio",
+    }
+    FaultFolioSelfTrylock {
+        id: "A04", name: "fault-folio-self-trylock", thread: "S0",
+        mechanism: "migrate_vma_collect_pmd tries to lock the page that its own fault has locked: nothing is ever collected.",
+        expected: "conduct-out-of-fuel",
+    }
+    FaultFolioUnlockedByFinalize {
+        id: "A05d", name: "fault-folio-unlocked-by-finalize", thread: "S0",
+        mechanism: "migrate_device_finalize unlocks the page of the fault, which do_swap_page then unlocks again.",
+        expected: "conduct-unlock-by-non-owner",
+    }
+    ThpCollectRefLeak {
+        id: "A07", name: "thp-collect-ref-leak", thread: "S0, in released kernels",
+        mechanism: "migrate_vma_collect_pmd keeps its reference on a huge page whose lock it does not get.",
+        expected: "refcount-leak",
+    }
+    OrphanMigrationEntry {
+        id: "A08", name: "orphan-migration-entry", thread: "S0 (Popple's alternative, Brost's objection)",
+        mechanism: "do_swap_page installs the migration entry itself; a driver that fails before setup leaves it behind for ever.",
+        expected: "mapping",
+    }
+    PreinstalledEntrySkipped {
+        id: "A09", name: "preinstalled-entry-skipped", thread: "S0 (Popple's alternative)",
+        mechanism: "do_swap_page installs the migration entry itself, and collect takes it for another's and skips it.",
+        expected: "conduct-out-of-fuel",
+    }
+    EntryHandOffUnlocksTwice {
+        id: "A10", name: "entry-hand-off-unlocks-twice", thread: "S0 (Brost's list)",
+        mechanism: "do_swap_page installs the migration entry itself; both finalize and the fault unlock the page.",
+        expected: "conduct-unlock-by-non-owner",
+    }
+    FailedMigrateToRamLosesPage {
+        id: "A11", name: "failed-migrate-to-ram-loses-page", thread: "S0 (Popple)",
+        mechanism: "A driver that finds no memory in migrate_to_ram returns without migrate_vma_finalize: the page stays unmapped.",
+        expected: "mapping",
+    }
+    DriverMapsWithoutRecheck {
+        id: "A13", name: "driver-maps-without-recheck", thread: "S0, migrate_vma_check_page",
+        mechanism: "The driver maps every destination, also where migrate_vma_pages cleared MIGRATE: its device reads a freed page.",
+        expected: "content",
+    }
+    FaultPageNotValidated {
+        id: "A14b", name: "fault-page-not-validated", thread: "S0 v3",
+        mechanism: "migrate_vma_setup takes a fault_page that nobody has locked, and treats it as locked.",
+        expected: "result",
+    }
+    GupSeesDevicePrivate {
+        id: "A29", name: "gup-sees-device-private", thread: "S3 (the WARN)",
+        mechanism: "GUP takes a device-private entry for a present one and returns its page.",
+        expected: "handle",
+    }
     BatchBelowPmd {
         id: "A47", name: "batch-below-pmd", thread: "S4 (Gunthorpe)",
         mechanism: "GUP takes a PTE of a compound page as leave to take the following subpages without looking at their PTEs.",

@@ -14,6 +14,7 @@ use program::{
 };
 
 use crate::coverage::Path;
+use crate::defects::Defect;
 use crate::folio::Foll;
 use crate::frame::Pfn;
 use crate::gup::GupFlags;
@@ -306,9 +307,24 @@ impl World {
             self.migrate_vma_pages(cx, &mut args).await;
             moved += args.pfns.iter().filter(|pfns| pfns.migrate).count() as u32;
             self.migrate_vma_finalize(cx, &args).await;
+            if to == Direction::ToDevice {
+                self.map_moved(mm, &args);
+            }
             vpn = end;
         }
         Ok(moved)
+    }
+
+    /// `dmirror_migrate_finalize_and_map`: what moved is mapped by the device.
+    fn map_moved(&self, mm: MmId, args: &MigrateVma) {
+        for (vpn, pfns) in (args.start..).zip(&args.pfns) {
+            if let Some(pfn) = pfns.dst
+                && (pfns.migrate || self.has(Defect::DriverMapsWithoutRecheck))
+            {
+                // Read-only: the device's first write asks for more.
+                self.mirror_store(MirrorPte { device: args.device, mm, vpn, pfn, write: false });
+            }
+        }
     }
 
     /// `dmirror_device_evict_chunk`; `remove`: and then `dmirror_device_remove_chunks`, which
@@ -344,6 +360,9 @@ impl World {
         self.migrate_vma_setup(cx, &mut args, span).await.map_err(|_| Fault::Sigbus)?;
         self.alloc_and_copy(cx, &mut args, Direction::ToSystem);
         let no_memory = args.pfns.iter().any(|pfns| pfns.migrate && pfns.dst.is_none());
+        if no_memory && self.has(Defect::FailedMigrateToRamLosesPage) {
+            return Err(Fault::Sigbus);
+        }
         self.migrate_vma_pages(cx, &mut args).await;
         self.migrate_vma_finalize(cx, &args).await;
         if no_memory {

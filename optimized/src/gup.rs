@@ -246,7 +246,13 @@ impl World {
     fn follow_page_pte(&self, cx: &Cx, place: Place<'_>, table: Table, flags: GupFlags) -> Follow {
         let Place { vma, vpn, .. } = place;
         self.pay(Item::Pte, 1);
-        let Pte::Present { pfn, bits } = self.pte(table, vpn) else { return Follow::Fault };
+        let (pfn, bits) = match self.pte(table, vpn) {
+            Pte::Present { pfn, bits } => (pfn, bits),
+            Pte::DevicePrivate { pfn, write } if self.has(Defect::GupSeesDevicePrivate) => {
+                (pfn, Bits { read: true, write, dirty: false })
+            }
+            _ => return Follow::Fault,
+        };
         if let Some(missed) = self.missed(pfn, bits, vma, flags) {
             return missed;
         }

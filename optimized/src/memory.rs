@@ -193,13 +193,37 @@ impl World {
                 }
                 // Only the owner of the lock takes a reference: one more would stop the migration.
                 self.folio_get(pfn);
+                if self.entry_in_fault() {
+                    self.install_migration_entry(&vmf);
+                }
                 self.ptl_unlock(cx, vmf.mm);
                 let result = self.migrate_to_ram(cx, vmf, pfn).await;
-                self.folio_unlock(cx, pfn);
-                self.folio_put(pfn);
+                if self.entry_in_fault() && !self.has(Defect::OrphanMigrationEntry) {
+                    self.remove_migration_ptes(cx, pfn, pfn).await;
+                }
+                if self.has(Defect::PutBeforeUnlock) {
+                    self.folio_put(pfn);
+                    self.folio_unlock(cx, pfn);
+                } else {
+                    self.folio_unlock(cx, pfn);
+                    self.folio_put(pfn);
+                }
                 result
             }
             Pte::None | Pte::Present { .. } => Ok(()),
+        }
+    }
+
+    /// The alternative of thread S0: the fault installs the migration entry, not collect.
+    pub(crate) fn entry_in_fault(&self) -> bool {
+        self.has(Defect::OrphanMigrationEntry)
+            || self.has(Defect::PreinstalledEntrySkipped)
+            || self.has(Defect::EntryHandOffUnlocksTwice)
+    }
+
+    fn install_migration_entry(&self, vmf: &Vmf) {
+        if let Pmd::Table(table) = self.pmd(vmf.mm, self.pmd_number(vmf.vpn)) {
+            self.set_pte_migration_entry(vmf.mm, table, vmf.vpn, false);
         }
     }
 

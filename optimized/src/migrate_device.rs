@@ -7,9 +7,10 @@ use machine::Task;
 use program::{Device, Errno, MmId, Select, Span};
 
 use crate::coverage::Path;
+use crate::defects::Defect;
 use crate::frame::{Mapping, Pfn, ZERO_PFN};
 use crate::memory::{mkwrite, page_prot};
-use crate::pgtable::{Pmd, Pte};
+use crate::pgtable::{Migration, Pmd, Pte};
 use crate::vma::Vma;
 use crate::world::{Cx, World};
 
@@ -55,7 +56,8 @@ impl World {
         }
         if let Some(page) = args.fault_page {
             let locked = self.frames.lock(page).owner() == Some(args.task);
-            if !self.is_device_private(page) || !locked {
+            let valid = self.is_device_private(page) && locked;
+            if !valid && !self.has(Defect::FaultPageNotValidated) {
                 return Err(Errno::EINVAL);
             }
         }
@@ -123,7 +125,9 @@ impl World {
             self.ptl_unlock(cx, mm);
             if !self.folio_trylock(cx, head) {
                 self.hit(Path::CollectHugeLocked);
-                self.folio_put(head);
+                if !self.has(Defect::ThpCollectRefLeak) {
+                    self.folio_put(head);
+                }
                 return self.migrate_vma_collect_skip(args, piece);
             }
             let split = self.split_folio(cx, head, false).await;
@@ -155,6 +159,15 @@ impl World {
             Pte::Present { pfn: ZERO_PFN, .. } => return Pfns::default(),
             Pte::Present { pfn, bits } => (pfn, bits.write),
             Pte::DevicePrivate { pfn, write } => (pfn, write),
+            Pte::Migration { pfn, kind, .. }
+                if self.entry_in_fault()
+                    && args.fault_page == Some(pfn)
+                    && !self.has(Defect::PreinstalledEntrySkipped) =>
+            {
+                self.folio_get(pfn);
+                let write = kind == Migration::Writable;
+                return Pfns { src: Some(pfn), migrate: true, write, dst: None };
+            }
             Pte::None | Pte::Migration { .. } | Pte::DeviceExclusive { .. } => {
                 return Pfns::default();
             }
@@ -165,7 +178,8 @@ impl World {
         }
         self.folio_get(head);
         // Best effort: to sleep here could deadlock with another migration.
-        if args.fault_page != Some(pfn) && !self.folio_trylock_as(args.task, head) {
+        let locked = args.fault_page == Some(pfn) && !self.has(Defect::FaultFolioSelfTrylock);
+        if !locked && !self.folio_trylock_as(args.task, head) {
             self.hit(Path::CollectLocked);
             self.folio_put(head);
             return Pfns::default();
@@ -345,7 +359,7 @@ impl World {
                 self.folio_add_lru(cx, to);
             }
             self.remove_migration_ptes(cx, src, to).await;
-            if args.fault_page != Some(src) {
+            if args.fault_page != Some(src) || self.finalize_unlocks_fault_folio() {
                 self.folio_unlock_as(args.task, src);
             }
             self.folio_put(src);
@@ -354,6 +368,10 @@ impl World {
                 self.folio_put(to);
             }
         }
+    }
+
+    fn finalize_unlocks_fault_folio(&self) -> bool {
+        self.has(Defect::FaultFolioUnlockedByFinalize) || self.has(Defect::EntryHandOffUnlocksTwice)
     }
 
     /// `migrate_device_range`, over a list of pages (`migrate_device_pfns`).
