@@ -126,10 +126,35 @@ defects! {
         mechanism: "migrate_vma_setup takes a fault_page that nobody has locked, and treats it as locked.",
         expected: "result",
     }
+    NullDestination {
+        id: "A20", name: "null-destination", thread: "S3 v1",
+        mechanism: "migrate_device_coherent_folio copies to its destination although none could be allocated.",
+        expected: "conduct-null-page",
+    }
+    UnwindStopsAtNull {
+        id: "A21", name: "unwind-stops-at-null", thread: "S3 v2",
+        mechanism: "A coherent page that cannot move leaves a NULL in pages[]; the unwind stops there, and the other pages stay pinned.",
+        expected: "refcount-leak",
+    }
+    OwnPinBlocksMigration {
+        id: "A23", name: "own-pin-blocks-migration", thread: "S3 (the comment)",
+        mechanism: "The pin of the caller is not converted to a reference before the coherent page is migrated: it never can be.",
+        expected: "result",
+    }
+    ZoneDeviceOnLruList {
+        id: "A26", name: "zone-device-on-lru-list", thread: "S3 (Popple on Hildenbrand's second idea)",
+        mechanism: "Coherent pages are to be isolated from the LRU like others, where they never are: the longterm loop never ends.",
+        expected: "conduct-out-of-fuel",
+    }
+    MixedBatchNotPutBack {
+        id: "A27", name: "mixed-batch-not-put-back", thread: "S3 (Popple)",
+        mechanism: "A coherent page fails to migrate, and what was isolated beside it is not put back.",
+        expected: "lru",
+    }
     GupSeesDevicePrivate {
         id: "A29", name: "gup-sees-device-private", thread: "S3 (the WARN)",
         mechanism: "GUP takes a device-private entry for a present one and returns its page.",
-        expected: "handle",
+        expected: "mapping",
     }
     BatchBelowPmd {
         id: "A47", name: "batch-below-pmd", thread: "S4 (Gunthorpe)",

@@ -188,7 +188,9 @@ impl World {
     fn migration_keep(&self, id: MigrationId, open: Open) {
         let locked = |pfns: &Pfns| [pfns.src, pfns.dst].into_iter().flatten();
         for page in open.args.pfns.iter().flat_map(locked) {
-            self.frames.lock(page).keep(&self.machine);
+            if self.frames.lock(page).owner().is_some() {
+                self.frames.lock(page).keep(&self.machine);
+            }
         }
         if open.args.mm.is_some() {
             self.machine.released(); // mmap_lock
@@ -207,7 +209,11 @@ impl World {
         let open = self.drivers.open.borrow_mut().get_mut(usize::from(id.0))?.take()?;
         self.migration_terms(id, &open.args, false);
         let locked = |pfns: &Pfns| [pfns.src, pfns.dst].into_iter().flatten();
-        open.args.pfns.iter().flat_map(locked).for_each(|_| self.machine.acquired());
+        for page in open.args.pfns.iter().flat_map(locked) {
+            if self.frames.lock(page).owner().is_some() {
+                self.machine.acquired();
+            }
+        }
         if open.args.mm.is_some() {
             self.machine.acquired();
         }
@@ -511,7 +517,13 @@ impl World {
     /// is exclusive now.
     async fn make_device_exclusive_range(&self, cx: &Cx, mm: MmId, span: Span) -> Vec<Option<Pfn>> {
         let get: Foll = Some(program::Foll::Get);
-        let flags = GupFlags { write: true, foll: get, split_pmd: true };
+        let flags = GupFlags {
+            write: true,
+            longterm: false,
+            foll: get,
+            unlockable: false,
+            split_pmd: true,
+        };
         let mut pages = Vec::new();
         if self.get_user_pages(cx, mm, span, flags, &mut pages).await.is_err() {
             return Vec::new();

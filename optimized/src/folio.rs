@@ -130,6 +130,12 @@ impl World {
         self.frames.place(head) == Place::Device
     }
 
+    /// `folio_is_device_coherent`.
+    #[inline]
+    pub(crate) fn is_device_coherent(&self, head: Pfn) -> bool {
+        self.frames.place(head) == Place::Coherent
+    }
+
     /// `folio_trylock`.
     #[inline]
     pub(crate) fn folio_trylock(&self, cx: &Cx, head: Pfn) -> bool {

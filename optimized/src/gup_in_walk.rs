@@ -46,6 +46,15 @@ impl World {
             let first = self.first_of_folio(sink, start, page);
             vpn -= (first..sink.entries()).map(|at| sink.entry(at).1).sum::<u32>();
             let head = self.frames.head(page);
+            if self.is_device_coherent(head) {
+                self.folio_get(head);
+                self.put_entries(sink, first, FollKind::Pin);
+                if let Err(errno) = self.migrate_device_coherent_folio(cx, head).await {
+                    self.put_entries(sink, start, FollKind::Pin);
+                    return Err(errno);
+                }
+                continue;
+            }
             let mut movable = Vec::new();
             self.collect_unpinnable_folio(cx, head, &mut 0, &mut movable).await;
             let own_pins = self.has(Defect::MigrateUnderOwnPin);

@@ -72,6 +72,9 @@ impl World {
     /// `folio_is_longterm_pinnable`.
     pub(crate) fn folio_is_longterm_pinnable(&self, head: Pfn) -> bool {
         let place = self.frames.place(head);
+        if place == Place::Coherent {
+            return false; // a driver may want to move it
+        }
         // One folio, one condition each: zone, then migratetype of its pageblock.
         let movable = place == Place::Movable;
         let cma = place == Place::Cma;
@@ -124,6 +127,9 @@ impl World {
             collected = true;
             if here > start {
                 self.hit(Path::LongtermMixed);
+            }
+            if self.is_device_coherent(head) && !self.has(Defect::ZoneDeviceOnLruList) {
+                continue; // not on the LRU: moved one by one
             }
             self.collect_unpinnable_folio(cx, head, &mut drained, movable).await;
         }
@@ -178,6 +184,44 @@ impl World {
         !self.frames.large(head) && self.frames.refcount(head) != expected + GUP_PIN_COUNTING_BIAS
     }
 
+    /// The device-coherent pages of `migrate_longterm_unpinnable_folios`: each is moved while an
+    /// ordinary reference takes the place of its pin. -EBUSY: everything is unpinned.
+    async fn migrate_coherent_entries(
+        &self,
+        cx: &Cx,
+        sink: &mut dyn Sink,
+        start: usize,
+    ) -> Result<(), Errno> {
+        let mut kept = Vec::new();
+        let mut result = Ok(());
+        for at in start..sink.entries() {
+            let (page, nr) = sink.entry(at);
+            let coherent = page != ZERO_PFN && self.is_device_coherent(self.frames.head(page));
+            if !coherent || result.is_err() || self.has(Defect::ZoneDeviceOnLruList) {
+                kept.push((page, nr));
+                continue;
+            }
+            self.folio_get(page);
+            if !self.has(Defect::OwnPinBlocksMigration) {
+                self.gup_put_folio(page, 1, FollKind::Pin);
+            }
+            result = self.migrate_device_coherent_folio(cx, page).await;
+            if self.has(Defect::OwnPinBlocksMigration) {
+                self.gup_put_folio(page, 1, FollKind::Pin);
+            }
+        }
+        sink.truncate(start);
+        for (page, nr) in kept {
+            match result {
+                Ok(()) => sink.push(self, page, nr, false),
+                // The entries that were handled are NULL, and the unwind has to pass over them.
+                Err(_) if self.has(Defect::UnwindStopsAtNull) => {}
+                Err(_) => self.gup_put_folio(page, nr, FollKind::Pin),
+            }
+        }
+        result
+    }
+
     /// Unpins everything, because a pinned folio does not migrate, and migrates what was isolated.
     async fn migrate_longterm_unpinnable_folios(
         &self,
@@ -186,6 +230,12 @@ impl World {
         start: usize,
         movable: Vec<Pfn>,
     ) -> Result<(), Errno> {
+        if let Err(errno) = self.migrate_coherent_entries(cx, sink, start).await {
+            if !self.has(Defect::MixedBatchNotPutBack) {
+                movable.into_iter().for_each(|head| self.folio_putback_lru(cx, head));
+            }
+            return Err(errno);
+        }
         let put = self.has(Defect::PutInLongtermLoop);
         self.put_entries(sink, start, if put { FollKind::Get } else { FollKind::Pin });
         if movable.is_empty() {

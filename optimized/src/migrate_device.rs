@@ -4,7 +4,7 @@
 //! pages moved and the migration finalized. Between these its pages are locked and unmapped.
 
 use machine::Task;
-use program::{Device, Errno, MmId, Select, Span};
+use program::{Birth, Device, Errno, MmId, Select, Site, Span};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -12,7 +12,7 @@ use crate::frame::{Mapping, Pfn, ZERO_PFN};
 use crate::memory::{mkwrite, page_prot};
 use crate::pgtable::{Migration, Pmd, Pte};
 use crate::vma::Vma;
-use crate::world::{Cx, World};
+use crate::world::{Conduct, Cx, World};
 
 /// An entry of `migrate->src` and its like in `migrate->dst`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -313,7 +313,8 @@ impl World {
         let table = self.pte_alloc(cx, mm, vpn).await.ok()?;
         self.anon_vma_prepare(mm, vpn);
         self.ptl_lock(cx, mm).await;
-        let free = matches!(self.pte(table, vpn), Pte::None | Pte::Present { pfn: ZERO_PFN, .. });
+        let empty = matches!(self.pte(table, vpn), Pte::None | Pte::Present { pfn: ZERO_PFN, .. });
+        let free = empty && !vma.userfaultfd_missing();
         if free {
             let mapping = self.anon_mapping(mm, vpn, 0);
             self.frames.set_mapping(new, mapping);
@@ -372,6 +373,40 @@ impl World {
 
     fn finalize_unlocks_fault_folio(&self) -> bool {
         self.has(Defect::FaultFolioUnlockedByFinalize) || self.has(Defect::EntryHandOffUnlocksTwice)
+    }
+
+    /// `migrate_device_coherent_folio`: the caller's reference goes with the page.
+    pub(crate) async fn migrate_device_coherent_folio(
+        &self,
+        cx: &Cx,
+        page: Pfn,
+    ) -> Result<(), Errno> {
+        self.folio_lock(cx, page).await;
+        let pfns = vec![Pfns { src: Some(page), migrate: true, ..Pfns::default() }];
+        let (device, select, task) = (Device::Coherent, Select(0), cx.task);
+        let mut args =
+            MigrateVma { mm: None, start: 0, pfns, device, select, fault_page: None, task };
+        self.migrate_device_unmap(cx, &mut args.pfns, None, task).await;
+        if !args.pfns[0].migrate {
+            return Err(Errno::EBUSY);
+        }
+        let dst = self.folio_alloc(cx, Site::Dst, 0, true);
+        match dst {
+            Some(dst) => {
+                self.folio_trylock(cx, dst);
+                self.frames.set_data(dst, self.frames.data(page));
+            }
+            None if self.has(Defect::NullDestination) => self.report(Conduct::NullPage),
+            None => {}
+        }
+        args.pfns[0].dst = dst;
+        self.migrate_vma_pages(cx, &mut args).await;
+        let moved = args.pfns[0].migrate;
+        if let Some(dst) = dst.filter(|_| moved) {
+            self.publish(cx, dst, Birth::Migrate(self.frames.name(page)));
+        }
+        self.migrate_vma_finalize(cx, &args).await;
+        if moved { Ok(()) } else { Err(Errno::EBUSY) }
     }
 
     /// `migrate_device_range`, over a list of pages (`migrate_device_pfns`).

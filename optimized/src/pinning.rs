@@ -39,7 +39,7 @@ impl World {
             let Pinning { entry, longterm, form } = how;
             let unlockable = entry != Entry::Slow;
             let foll = Some(Foll::Pin);
-            let flags = GupFlags { write: true, longterm, one_leaf: false, foll, unlockable };
+            let flags = GupFlags { write: true, longterm, foll, unlockable, ..GupFlags::default() };
             let Buffers { held, taken } = buffers;
             held.clear();
             taken.clear();

@@ -41,6 +41,8 @@ pub enum Conduct {
     VmaUseAfterFree,
     /// A VMA that was unmapped keeps a reference that nobody drops.
     VmaLeak,
+    /// A page was used that does not exist (a NULL pointer).
+    NullPage,
     /// This counter would have gone below zero.
     Underflow(&'static str),
     /// A rule of the machine.
@@ -55,6 +57,7 @@ impl Conduct {
             Conduct::FreeMapped => "free-of-mapped-folio",
             Conduct::FreePinned => "free-of-pinned-folio",
             Conduct::UseAfterFree => "use-after-free",
+            Conduct::NullPage => "null-page",
             Conduct::VmaUseAfterFree => "vma-use-after-free",
             Conduct::VmaLeak => "vma-leak",
             Conduct::Underflow(_) => "counter-underflow",
@@ -69,6 +72,7 @@ impl fmt::Display for Conduct {
             Conduct::FreeLocked => f.write_str("folio freed while locked"),
             Conduct::FreeMapped => f.write_str("folio freed while mapped"),
             Conduct::FreePinned => f.write_str("folio freed while pinned"),
+            Conduct::NullPage => f.write_str("a page is copied to that was never allocated"),
             Conduct::UseAfterFree => f.write_str("reference taken on a free folio"),
             Conduct::VmaUseAfterFree => f.write_str("VMA used after it was freed"),
             Conduct::VmaLeak => f.write_str("unmapped VMA still referenced"),

@@ -5,7 +5,7 @@
 
 use program::{
     Birth, Device, Direction, EntryKind, Errno, MigratePfn, MigrationId, MmId, ObjectId, Place,
-    Ret, Select, Site, Span, TaskId,
+    Ret, Select, Site, Span, TaskId, Uffd,
 };
 
 use crate::folio::Owner;
@@ -300,7 +300,8 @@ impl State {
         self.table_for(mm, vpn).ok()?;
         self.install_table(mm, vpn);
         self.anon_vma_prepare(mm, vpn);
-        if self.entry(mm, vpn).is_some_and(|entry| entry.page != Page::Zero) {
+        let filled = self.entry(mm, vpn).is_some_and(|entry| entry.page != Page::Zero);
+        if filled || vma.flags.uffd != Uffd::None {
             return None;
         }
         self.ledger.set_exclusive(new, 0, true);

@@ -105,6 +105,12 @@ impl State {
         self.lru_add_drain(self.now.cpu);
         let birth = Birth::Migrate(self.ledger.folio(page).name);
         let new = self.alloc(Site::Dst, 0, birth, true).map_err(no_memory)?;
+        self.move_device_page(page, new);
+        Ok(())
+    }
+
+    /// A page of a device moves to a new one of system memory, in every mm.
+    pub fn move_device_page(&mut self, page: FolioId, new: FolioId) {
         self.ledger.set_data(new, 0, self.ledger.data(Page::Of(page, 0)));
         self.ledger.set_exclusive(new, 0, self.ledger.folio(page).pages[0].exclusive);
         self.ledger.relate(new, Owner::Operation);
@@ -118,7 +124,6 @@ impl State {
             self.set_entry(mm, vpn, Some(present));
         }
         self.ledger.unrelate(new, Owner::Operation);
-        Ok(())
     }
 
     /// The device reads: through its own page table what is exclusive to it, else what

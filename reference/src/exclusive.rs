@@ -3,6 +3,7 @@
 use program::{Device, EntryKind, Errno, MmId, Ret, Site, Span};
 
 use crate::folio::Owner;
+use crate::gup::Want;
 use crate::ledger::FolioId;
 use crate::mm::{Entry, Page, Pmd};
 use crate::state::{Done, State, Stop, fail};
@@ -64,6 +65,7 @@ impl State {
 
     /// FOLL_GET | FOLL_WRITE | FOLL_SPLIT_PMD of one page.
     fn get_for_device(&mut self, mm: MmId, vpn: u32) -> Done<(FolioId, u32)> {
+        let want = Want { write: true, ..Want::default() };
         loop {
             if !self.vma(mm, vpn).is_some_and(|vma| vma.is_writable()) {
                 return fail(Errno::EFAULT);
@@ -71,8 +73,8 @@ impl State {
             if let Pmd::Huge(_) = self.pmd(mm, vpn / self.ptes) {
                 self.split_huge_pmd(mm, vpn / self.ptes);
             }
-            match self.follow_page(mm, vpn, false, true) {
-                Err(access) => self.faultin_page(mm, vpn, access)?,
+            match self.follow_page(mm, vpn, want) {
+                Err(access) => self.faultin_page(mm, vpn, access, want)?,
                 Ok(mapped) => {
                     self.attempt(Site::Grab)?;
                     let Page::Of(folio, sub) = mapped.entry.page else { continue };

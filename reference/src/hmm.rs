@@ -180,7 +180,7 @@ impl State {
         let access = if write { Access::Write } else { Access::Read };
         for vpn in at..last {
             self.fault(range.mm, vpn, access).map_err(|stop| match stop {
-                Stop::Fail(_) => Stop::Fail(Errno::EFAULT),
+                Stop::Fail(_) | Stop::Userfault => Stop::Fail(Errno::EFAULT),
                 sleep => sleep,
             })?;
         }

@@ -1,8 +1,8 @@
 //! FOLL_LONGTERM: what may be pinned for good, and moving what may not (ops 3, B14, K13).
 
-use program::{Errno, HandleId, MmId, Mode, ObjectId, Place, Span};
+use program::{Birth, Errno, HandleId, MmId, Mode, ObjectId, Place, Site, Span};
 
-use crate::folio::PIN_BIAS;
+use crate::folio::{Owner, PIN_BIAS};
 use crate::gup::Want;
 use crate::ledger::FolioId;
 use crate::mm::{Mapped, Page};
@@ -31,11 +31,22 @@ impl State {
             if folios.is_empty() {
                 return Ok(());
             }
+            let coherent = |folio: &FolioId| self.ledger.folio(*folio).place == Place::Coherent;
+            let (coherent, folios): (Vec<_>, Vec<_>) = folios.into_iter().partition(coherent);
             let isolated = self.collect_unpinnable(folios);
+            // An ordinary reference takes the place of the pin of a coherent page.
+            coherent.iter().for_each(|folio| self.ledger.relate(*folio, Owner::Operation));
             self.release_from(handle, keep);
             *at = start;
-            if isolated.is_empty() {
+            if isolated.is_empty() && coherent.is_empty() {
                 return Err(Stop::Sleep); // -EAGAIN, until whoever has them puts them back
+            }
+            if let Err(stop) = self.migrate_coherent(&coherent) {
+                isolated.into_iter().for_each(|folio| self.putback(folio));
+                return Err(stop);
+            }
+            if isolated.is_empty() {
+                continue;
             }
             match self.migrate_pages(isolated, Mode::Sync) {
                 Err(Stop::Fail(_)) => return fail(Errno::ENOMEM),
@@ -63,6 +74,17 @@ impl State {
             // Earlier pages of the folio are pinned by this very call.
             let of_folio = |page: &Page| matches!(page, Page::Of(id, _) if *id == folio);
             let first = pages.iter().position(of_folio).unwrap_or(0);
+            if self.ledger.folio(folio).place == Place::Coherent {
+                self.ledger.relate(folio, Owner::Operation);
+                self.release_from(handle, keep + first);
+                *at = start + first as u32;
+                if let Err(stop) = self.migrate_coherent(&[folio]) {
+                    self.release_from(handle, keep);
+                    *at = start;
+                    return Err(stop);
+                }
+                continue;
+            }
             let isolated = self.collect_unpinnable(unpinnable);
             self.release_from(handle, keep + first);
             *at = start + first as u32;
@@ -75,6 +97,40 @@ impl State {
                 return if stop == Stop::Sleep { Err(stop) } else { fail(Errno::ENOMEM) };
             }
         }
+        Ok(())
+    }
+
+    /// `migrate_device_coherent_folio` of each, up to the first that cannot move: -EBUSY. The
+    /// operation lets go of all of them.
+    fn migrate_coherent(&mut self, pages: &[FolioId]) -> Done {
+        let mut result = Ok(());
+        for &page in pages {
+            if result.is_ok() {
+                result = self.migrate_coherent_page(page);
+            }
+            self.ledger.unrelate(page, Owner::Operation);
+        }
+        result
+    }
+
+    fn migrate_coherent_page(&mut self, page: FolioId) -> Done {
+        if self.is_locked(page) {
+            return Err(Stop::Sleep);
+        }
+        self.lru_add_drain(self.now.cpu);
+        let folio = self.ledger.folio(page);
+        let (birth, foreign) =
+            (Birth::Migrate(folio.name), folio.refcount() - folio.mapcount() - 1);
+        // The first check has slack for one reference, the second none (A13).
+        if foreign > 1 {
+            return fail(Errno::EBUSY);
+        }
+        let Ok(new) = self.alloc(Site::Dst, 0, birth, true) else { return fail(Errno::EBUSY) };
+        if foreign > 0 {
+            self.unborn(new, birth);
+            return fail(Errno::EBUSY);
+        }
+        self.move_device_page(page, new);
         Ok(())
     }
 

@@ -56,6 +56,110 @@ impl State {
         }
     }
 
+    /// Folios first, in batch and without sleeping, those that failed then one by one; the parts
+    /// of split ones last, unless memory ran out.
+    fn migrate_list(&mut self, list: &mut Migration, mode: Mode) -> Done {
+        self.migrate_batch(list, Mode::Async, true)?;
+        if mode == Mode::Sync {
+            // Those that could be unmapped come behind those that could not.
+            list.waiting.append(&mut list.left);
+            let mut rest = std::mem::take(&mut list.waiting).into_iter();
+            while let Some(folio) = rest.next() {
+                list.waiting.push(folio);
+                let result = self.migrate_batch(list, Mode::Sync, false);
+                list.left.append(&mut list.waiting);
+                if result.is_err() {
+                    list.waiting.extend(rest);
+                    return result;
+                }
+            }
+        }
+        let parts = std::mem::take(&mut list.parts);
+        let mut list_of_parts = Migration { waiting: parts, ..Migration::default() };
+        let result = self.migrate_batch(&mut list_of_parts, Mode::Async, true);
+        list.left.append(&mut list.waiting);
+        list.left.append(&mut list_of_parts.left);
+        list.left.append(&mut list_of_parts.waiting);
+        match result {
+            Err(Stop::Fail(_)) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// `migrate_pages_batch`: unmaps what it can (a destination each, which comes before the lock:
+    /// decision 19), then moves it. What could not be unmapped is tried twice and stays in
+    /// `waiting`; what could not be moved goes to `left`. ENOMEM: the rest was not tried.
+    fn migrate_batch(&mut self, list: &mut Migration, mode: Mode, first: bool) -> Done {
+        let mut unmapped = Vec::new();
+        let mut result = Ok(());
+        for pass in 0..2 {
+            let mut folios = std::mem::take(&mut list.waiting).into_iter();
+            for folio in folios.by_ref() {
+                match self.migrate_unmap(folio, mode, first && pass == 0) {
+                    Ok(Unmap::To(destination)) => unmapped.push((folio, destination)),
+                    Ok(Unmap::Freed) => {}
+                    Ok(Unmap::Split(parts)) => list.parts.extend(parts),
+                    Err(Stop::Fail(Errno::ENOMEM)) => {
+                        list.waiting.push(folio);
+                        result = fail(Errno::ENOMEM);
+                        break;
+                    }
+                    Err(Stop::Fail(_)) => list.waiting.push(folio),
+                    Err(stop @ (Stop::Sleep | Stop::Userfault)) => return Err(stop),
+                }
+            }
+            list.waiting.extend(folios);
+            if result.is_err() {
+                break;
+            }
+        }
+        let mut unmoved = Vec::new();
+        for (source, destination) in unmapped {
+            if self.is_free_to_move(source) {
+                self.migrate_move(source, destination);
+            } else {
+                list.left.push(source);
+                unmoved.push((destination, Birth::Migrate(self.ledger.folio(source).name)));
+            }
+        }
+        for (destination, birth) in unmoved {
+            self.unborn(destination, birth);
+        }
+        result
+    }
+
+    /// `migrate_folio_unmap`, with the splits that come in its place. `first`: not a retry, which
+    /// is no new attempt (decision 17).
+    fn migrate_unmap(&mut self, source: FolioId, mode: Mode, first: bool) -> Done<Unmap> {
+        // K6 (b): one on the deferred split list is split first.
+        if self.ledger.folio(source).partially_mapped && self.can_split(source) {
+            return Ok(Unmap::Split(self.split_isolated(source)));
+        }
+        let folio = self.ledger.folio(source);
+        if folio.refcount() == 1 {
+            self.ledger.unrelate(source, Owner::Operation); // K6 (a)
+            return Ok(Unmap::Freed);
+        }
+        let (order, birth, anon) = (folio.order, Birth::Migrate(folio.name), folio.anon);
+        let attempt = if first { self.attempt(Site::Dst) } else { Ok(()) };
+        let destination = match attempt.and_then(|()| self.alloc_again(order, birth, anon)) {
+            Err(_) if self.can_split(source) => {
+                return Ok(Unmap::Split(self.split_isolated(source)));
+            }
+            result => result?,
+        };
+        let stop = match (self.ledger.folio(source).locked(), mode) {
+            (Some(_), Mode::Sync) => Stop::Sleep,
+            (None, _) if !self.has_pinned_exclusive(source) => {
+                return Ok(Unmap::To(destination));
+            }
+            _ => Stop::Fail(Errno::EAGAIN),
+        };
+        self.unborn(destination, birth);
+        Err(stop)
+    }
+
+    /// `try_split_folio` of an isolated folio can succeed.
     pub fn can_split(&self, folio: FolioId) -> bool {
         let folio = self.ledger.folio(folio);
         folio.order > 0 && folio.locked().is_none() && folio.refcount() == folio.mapcount() + 1

@@ -22,6 +22,7 @@ impl State {
 
     /// Registers or unregisters every VMA of the range, or none.
     fn uffd_set(&mut self, mm: MmId, span: Span, uffd: Uffd) -> Done {
+        self.mmap_write_lock(mm)?;
         let Span { start, end } = span;
         let vmas = self.mm(mm).vmas.iter().filter(|vma| vma.intersects(start, end));
         let errors = vmas.clone().filter_map(|vma| {
@@ -85,8 +86,7 @@ impl State {
                 self.map_new_anon(mm, vpn, folio, data, vma.is_readable(), vma.is_writable());
             }
         } else if !taken {
-            let read = vma.is_readable();
-            let entry = Entry { page: Page::Zero, read, write: false, dirty: false };
+            let entry = Entry::present(Page::Zero, vma.is_readable(), false);
             self.set_entry(mm, vpn, Some(entry));
         }
         if taken { fail(Errno::EEXIST) } else { Ok(()) }
