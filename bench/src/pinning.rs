@@ -62,7 +62,7 @@ impl Memory {
     pub fn new(areas: u8, ptes: u16, way: &Way) -> Memory {
         let thp = if ptes == 1 { Thp::Never } else { Thp::Always };
         let ptes = if ptes == 1 { 512 } else { ptes };
-        let pages = [u32::from(areas) * u32::from(AREA) + 1024, 0, 0];
+        let pages = [u32::from(areas) * u32::from(AREA) + 1024, 0, 0, 0, 0];
         let shape = Shape { cpus: 1, ptes, pages, batch: 15, thp, ..Shape::default() };
         let mut memory = Memory {
             world: World::of(way.variant),

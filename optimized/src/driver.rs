@@ -517,13 +517,7 @@ impl World {
     /// is exclusive now.
     async fn make_device_exclusive_range(&self, cx: &Cx, mm: MmId, span: Span) -> Vec<Option<Pfn>> {
         let get: Foll = Some(program::Foll::Get);
-        let flags = GupFlags {
-            write: true,
-            longterm: false,
-            foll: get,
-            unlockable: false,
-            split_pmd: true,
-        };
+        let flags = GupFlags { write: true, foll: get, split_pmd: true, ..GupFlags::default() };
         let mut pages = Vec::new();
         if self.get_user_pages(cx, mm, span, flags, &mut pages).await.is_err() {
             return Vec::new();
