@@ -11,6 +11,7 @@ use crate::vma::Vma;
 use crate::world::{Cx, World};
 
 /// An allocation was refused; fork ends in -ENOMEM.
+#[derive(Clone, Copy)]
 struct Refused;
 
 impl World {
@@ -215,7 +216,7 @@ impl World {
                 // Cannot fail, as these pages cannot be pinned.
                 self.hit(Path::ForkDevicePrivate);
                 self.folio_get(pfn);
-                self.folio_try_dup_anon_rmap(parent, pfn, pfn);
+                self.frames.set_exclusive(pfn, false);
                 self.counted(self.frames.map_add(pfn, 1));
                 Pte::DevicePrivate { pfn, write: false }
             }

@@ -231,7 +231,7 @@ impl World {
             if system {
                 if !self.frames.lru(page) && allow_drain {
                     self.hit(Path::UnmapDrainAll);
-                    self.lru_add_drain_all();
+                    self.lru_add_drain_all().await;
                     allow_drain = false;
                 }
                 if !self.folio_isolate_lru(page) {
@@ -310,9 +310,13 @@ impl World {
         if let Pmd::Huge { .. } = self.pmd(mm, self.pmd_number(vpn)) {
             return None;
         }
-        let table = self.pte_alloc(cx, mm, vpn).await.ok()?;
-        self.anon_vma_prepare(mm, vpn);
+        self.pte_alloc(cx, mm, vpn).await.ok()?;
+        self.anon_vma_prepare(cx, mm, vpn);
         self.ptl_lock(cx, mm).await;
+        let Pmd::Table(table) = self.pmd(mm, self.pmd_number(vpn)) else {
+            self.ptl_unlock(cx, mm);
+            return None;
+        };
         let empty = matches!(self.pte(table, vpn), Pte::None | Pte::Present { pfn: ZERO_PFN, .. });
         let free = empty && !vma.userfaultfd_missing();
         if free {

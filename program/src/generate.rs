@@ -74,7 +74,7 @@ pub const PHASE_KINDS: u64 = {
         Kind::UffdZeroPage,
         Kind::UffdWake,
     ];
-    let (mut mask, mut at) = (u64::MAX, 0);
+    let (mut mask, mut at) = (!Kind::DEVICE, 0);
     while at < without.len() {
         mask &= !(1 << without[at] as u64);
         at += 1;

@@ -362,7 +362,7 @@ impl State {
         let Span { start, end } = span;
         match *op {
             Op::Mmap { area, backing, prot, .. } => {
-                self.mmap(mm, area, call.layout.area(area), backing, prot);
+                self.mmap(mm, area, call.layout.area(area), backing, prot).ok()?;
             }
             Op::Munmap { .. } => {
                 self.cut(mm, start);
