@@ -139,7 +139,7 @@ pub enum Value {
     Names(Vec<Name>),
     Entry(EntryView),
     Vma(VmaView),
-    Migrate(MigratePfn),
+    Migrate(Box<MigratePfn>),
     Ret(Ret),
     Data(u64),
     Text(String),
@@ -174,7 +174,9 @@ pub fn differences(reference: &Snapshot, optimized: &Snapshot) -> Vec<FieldDiff>
     either(&reference.migrations, &optimized.migrations, |&id, a, b| {
         let of = |side: Option<&Vec<MigratePfn>>, at: usize| side.and_then(|s| s.get(at)).copied();
         for at in 0..a.map_or(0, Vec::len).max(b.map_or(0, Vec::len)) {
-            list.option(What::Migration(id, at), of(a, at), of(b, at), Value::Migrate);
+            list.option(What::Migration(id, at), of(a, at), of(b, at), |pfn| {
+                Value::Migrate(Box::new(pfn))
+            });
         }
     });
     either(&reference.cache, &optimized.cache, |&(object, index), a, b| {

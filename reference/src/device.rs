@@ -163,12 +163,12 @@ impl State {
             self.ledger.unrelate(folio, owner);
             return Slot::default();
         }
-        self.to_migration_entry(mm, vpn);
+        self.set_migration_entry(mm, vpn);
         Slot { source: Some(folio), ..HOLE }
     }
 
     /// A mapping becomes a migration entry, which remembers write, AE and dirty.
-    fn to_migration_entry(&mut self, mm: MmId, vpn: u32) {
+    fn set_migration_entry(&mut self, mm: MmId, vpn: u32) {
         let Some(entry) = self.entry(mm, vpn) else { return };
         let Page::Of(folio, sub) = entry.page else { return };
         let exclusive = self.ledger.folio(folio).pages[sub as usize].exclusive;
@@ -193,7 +193,7 @@ impl State {
             }
             for owner in self.ledger.folio(folio).owners.clone() {
                 if let Owner::Pte { mm, vpn, .. } = owner {
-                    self.to_migration_entry(mm, vpn);
+                    self.set_migration_entry(mm, vpn);
                 }
             }
             // One more than expected may hold a page of a device (A13).

@@ -190,7 +190,7 @@ impl State {
         let huge = self.alloc(Site::Huge, self.huge_order(), birth, true)?;
         if not_present {
             let faulted = self.collapse_swapin(mm, pmd);
-            let checked = faulted.and_then(|()| Ok(self.collapse_scan(mm, pmd, vma)));
+            let checked = faulted.map(|()| self.collapse_scan(mm, pmd, vma));
             if !matches!(checked, Ok(Ok(_))) {
                 self.unborn(huge, birth);
                 return checked.map(|scan| scan.map(drop));

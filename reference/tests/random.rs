@@ -40,6 +40,9 @@ fn release(reference: &mut Reference, program: &Program) {
         Op::Gup { handle, foll: program::Foll::Get, .. } => Some(Op::Put { handle }),
         Op::Gup { handle, .. } => Some(Op::Unpin { handle, also, form, dirty, hole }),
         Op::LockPage { lock, .. } => Some(Op::UnlockPage { lock }),
+        Op::MigrateVmaSetup { migration, .. } | Op::MigrateDeviceRange { migration, .. } => {
+            Some(Op::MigrateVmaFinalize { migration })
+        }
         _ => None,
     };
     let child = |op: &Op| match *op {
@@ -85,11 +88,15 @@ fn check_invariants(snapshot: &Snapshot) {
         let ptes = mm.entries.values().map(|entry| (entry, false));
         for (entry, huge) in ptes.chain(mm.huge.values().map(|entry| (entry, true))) {
             let PageRef::Of(name, sub) = entry.page else { continue };
+            if matches!(entry.kind, program::EntryKind::Migration { .. }) {
+                continue;
+            }
             let folio = &snapshot.folios[&name];
             let sub = sub as usize;
             let exclusive = folio.exclusive[sub];
             assert!(!entry.write || !folio.anon || exclusive, "I2");
-            let mappings = folio.mapcount[sub] + folio.entire_mapcount;
+            let device = u32::from(entry.kind == program::EntryKind::DeviceExclusive);
+            let mappings = folio.mapcount[sub] + folio.entire_mapcount + device;
             assert!(!exclusive || mappings == 1, "I3");
             let pinned =
                 (huge && folio.pincount > 0) || (folio.order == 0 && folio.refcount >= 1024);

@@ -2,6 +2,7 @@
 
 use crate::arena::Arena;
 use crate::expect::{Expect, Field, Target};
+use crate::hmm;
 use crate::object::Object;
 use crate::op::{FILE_PAGES, FILES, Op, Uffdio, on_disk};
 use crate::program::Program;
@@ -93,6 +94,8 @@ fn check_field(expect: &Expect, field: Field, value: u64, program: &Program) -> 
         Field::Order => 9,
         Field::Zone => 4,
         Field::Entry => 5,
+        // Nothing is writable that is not readable.
+        Field::Hmm if hmm::read(&hmm::text(value as u8).to_string()) != Some(value as u8) => 0,
         Field::Hmm => 0x7F,
         Field::Data => return check_data(value, expect.after, program),
         _ => 1,
