@@ -5,7 +5,7 @@
 //! (`docs/legitimate-divergence.md`). At the end the machine is quiescent and the digests agree.
 
 use machine::{Slice, Slices};
-use program::{Call, Marked, Outcome, Program, Replay, Step};
+use program::{Call, Faults, Kind, Marked, Op, Outcome, Program, Replay, Step};
 
 use crate::compare::{FieldDiff, Value, What};
 use crate::permission;
@@ -31,9 +31,15 @@ impl Stage {
     }
 }
 
-/// Whether the steps of a phase run beside each other.
-pub(crate) fn concurrent(steps: &[Step]) -> bool {
+/// Whether the steps of a phase run beside each other: they are on several CPUs, all of them have
+/// marks, page faults are classic, and the program holds no folio lock. Otherwise they run in text
+/// order.
+pub(crate) fn concurrent(program: &Program, steps: &[Step]) -> bool {
+    let locks = || program.steps().any(|step| matches!(step.op, Op::LockPage { .. }));
     steps.iter().any(|step| step.cpu != steps[0].cpu)
+        && steps.iter().all(|step| Kind::of(&step.op).has_marks())
+        && program.shape.faults == Faults::Classic
+        && !locks()
 }
 
 impl<R: Replay, O: Subject> Lockstep<R, O> {

@@ -135,7 +135,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         let mut count = 0;
         self.stage.begin(program);
         for (phase, Phase { steps }) in program.phases.iter().enumerate() {
-            let concurrent = O::CONCURRENT && phase::concurrent(steps);
+            let concurrent = O::CONCURRENT && phase::concurrent(program, steps);
             if concurrent {
                 self.phase(phase, count, steps)?;
             }

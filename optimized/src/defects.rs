@@ -391,6 +391,36 @@ defects! {
         mechanism: "Migration does not carry PG_dirty over to the destination.",
         expected: "dirty",
     }
+    ForkWithoutSequence {
+        id: "R01", name: "fork-without-write-protect-seq", thread: "copy_page_range, 5.11 (57efa1fe5957)",
+        mechanism: "fork does not bump write_protect_seq: a pin that GUP-fast takes between fork's look at the pins and its clearing of PageAnonExclusive goes unnoticed.",
+        expected: "exclusive",
+    }
+    TableFreedUnderWalker {
+        id: "R04", name: "table-freed-under-walker", thread: "tlb_remove_table_sync_one",
+        mechanism: "A page table is freed without waiting for CPUs that walk it with interrupts off.",
+        expected: "conduct-page-table-use-after-free",
+    }
+    GupFastNoRecheck {
+        id: "R05", name: "gup-fast-no-recheck", thread: "gup_fast_pte_range",
+        mechanism: "GUP-fast does not read the entry again after it has grabbed the page.",
+        expected: "handle",
+    }
+    PinAfterRecheck {
+        id: "R06", name: "pin-after-recheck", thread: "gup_fast_pte_range, try_grab_folio_fast",
+        mechanism: "GUP-fast reads the entry again before it grabs the page, not after.",
+        expected: "handle",
+    }
+    LostWakeup {
+        id: "R07", name: "lost-wakeup", thread: "folio_unlock, folio_wake_bit",
+        mechanism: "Unlocking a folio clears PG_locked and wakes nobody.",
+        expected: "deadlock",
+    }
+    NestedMmapRead {
+        id: "R08", name: "nested-mmap-read", thread: "down_read of mmap_lock in a fault of GUP",
+        mechanism: "A fault inside GUP takes mmap_lock for reading once more; a writer that queues in between waits for the first, and the second for the writer.",
+        expected: "deadlock",
+    }
     Canary {
         id: "canary", name: "canary", thread: "none",
         mechanism: "Every mmap leaves MMF_HAS_PINNED set: always found, proves that the pipe works.",

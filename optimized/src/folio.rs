@@ -168,6 +168,10 @@ impl World {
         if let Some(owner) = self.frames.lock(head).owner() {
             self.frames.lock_changed(head, owner, false);
         }
-        self.frames.lock(head).unlock(&self.machine, task, "PG_locked");
+        if self.has(Defect::LostWakeup) {
+            self.frames.lock(head).clear(&self.machine, task, "PG_locked");
+        } else {
+            self.frames.lock(head).unlock(&self.machine, task, "PG_locked");
+        }
     }
 }

@@ -58,7 +58,12 @@ impl World {
         vma: &Vma,
     ) -> Result<(), Refused> {
         let sequence = &self.mm(parent).write_protect_seq;
-        sequence.write(&self.machine).await;
+        let raw_write_seqcount = async || {
+            if !self.has(Defect::ForkWithoutSequence) {
+                sequence.write(&self.machine).await;
+            }
+        };
+        raw_write_seqcount().await; // begin
         let mut result = Ok(());
         for pmd in self.pmd_number(vma.start)..=self.pmd_number(vma.end - 1) {
             result = self.copy_pmd(cx, parent, child, vma, pmd).await;
@@ -66,7 +71,7 @@ impl World {
                 break;
             }
         }
-        sequence.write(&self.machine).await;
+        raw_write_seqcount().await; // end
         result
     }
 

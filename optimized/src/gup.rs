@@ -170,7 +170,15 @@ impl World {
         self.hit(if unshare { Path::GupUnshare } else { Path::GupFault });
         let lock = FaultLock::Mmap { retry: flags.unlockable };
         cx.faults.set(cx.faults.get() + 1);
-        self.handle_mm_fault(cx, Vmf { mm, vma, vpn, access, lock }).await
+        let nested = self.has(Defect::NestedMmapRead);
+        if nested {
+            self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+        }
+        let result = self.handle_mm_fault(cx, Vmf { mm, vma, vpn, access, lock }).await;
+        if nested {
+            self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+        }
+        result
     }
 
     /// `follow_page_mask`: `follow_huge_pmd` or `follow_page_pte`.

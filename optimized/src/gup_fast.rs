@@ -156,9 +156,16 @@ impl World {
         if flags.longterm && !self.is_longterm_pinnable_fast(judge) {
             return Err(Path::FastUnpinnable);
         }
+        if self.has(Defect::PinAfterRecheck) {
+            if !self.leaf_same(leaf) {
+                return Err(Path::FastChanged);
+            }
+            self.machine.point().await;
+        }
         self.hold(cx, head, refs, foll);
         self.machine.point().await;
-        let refused = if !self.leaf_same(leaf) {
+        let recheck = !self.has(Defect::GupFastNoRecheck) && !self.has(Defect::PinAfterRecheck);
+        let refused = if recheck && !self.leaf_same(leaf) {
             Path::FastChanged
         } else if !self.gup_fast_folio_allowed(judge, flags) {
             Path::FastNotAllowed
@@ -218,6 +225,7 @@ impl World {
         let Leaf { mm, vpn, table, .. } = leaf;
         let Some(table) = table else { return self.back_off(cx, mm, vpn, Path::FastNoTable) };
         self.machine.point().await; // ptep_get_lockless
+        self.check_table(table);
         self.pay(Item::Pte, 1);
         let Pte::Present { pfn, bits } = self.pte(table, vpn) else {
             return self.back_off(cx, mm, vpn, Path::FastNotPresent);

@@ -107,7 +107,9 @@ impl World {
         self.machine.point().await;
         self.set_pmd(mm, pmd, Pmd::None);
         self.mark(cx, || (Mark::FreeTable { mm, pmd }, Seen::Flag(true)));
-        self.sync_lockless_walkers().await;
+        if !self.has(Defect::TableFreedUnderWalker) {
+            self.sync_lockless_walkers().await;
+        }
         self.table_free(table);
     }
 

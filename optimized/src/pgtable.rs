@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use program::{EntryKind, EntryView, MmId, PageRef, digest};
 
 use crate::frame::{Pfn, ZERO_PFN};
-use crate::world::World;
+use crate::world::{Conduct, World};
 
 /// Permission and dirty bits of a present entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,12 +78,15 @@ pub(crate) enum Pmd {
 pub(crate) struct Tables {
     ptes: RefCell<Vec<Pte>>,
     free: RefCell<Vec<Table>>,
+    /// Freed in the phase that runs: not used again before its end, so that a late look is seen.
+    graves: RefCell<Vec<Table>>,
 }
 
 impl Tables {
     pub fn reset(&mut self) {
         self.ptes.get_mut().clear();
         self.free.get_mut().clear();
+        self.graves.get_mut().clear();
     }
 }
 
@@ -103,7 +106,22 @@ impl World {
 
     /// `pte_free`: the table is empty.
     pub(crate) fn table_free(&self, table: Table) {
-        self.tables.free.borrow_mut().push(table);
+        let Tables { free, graves, .. } = &self.tables;
+        if self.tracing.get() { graves } else { free }.borrow_mut().push(table);
+    }
+
+    /// The end of a phase: tables that it freed can be used again.
+    pub(crate) fn tables_reuse(&self) {
+        let Tables { free, graves, .. } = &self.tables;
+        free.borrow_mut().append(&mut graves.borrow_mut());
+    }
+
+    /// A lockless walk reads a table: it must not have been freed.
+    #[inline]
+    pub(crate) fn check_table(&self, table: Table) {
+        if self.tracing.get() && self.tables.graves.borrow().contains(&table) {
+            self.report(Conduct::TableUseAfterFree);
+        }
     }
 
     #[inline]

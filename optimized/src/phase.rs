@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use machine::{Executor, Preempt, Strategy, Task, Verdict};
-use program::{Call, Mark, Marked, Outcome, Seen};
+use program::{Advice, Call, Mark, Marked, Op, Outcome, Seen};
 
 use crate::world::World;
 
@@ -17,6 +17,17 @@ pub struct Ran {
     pub verdict: Verdict,
     /// Scheduling points passed.
     pub points: u64,
+}
+
+/// Whether the operation may come to `lru_add_drain_all`, which needs kworkers.
+fn drains_all(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::LruAddDrainAll
+            | Op::Madvise { advice: Advice::Collapse, .. }
+            | Op::Gup { longterm: true, .. }
+            | Op::Offline { .. }
+    )
 }
 
 impl World {
@@ -36,16 +47,20 @@ impl World {
         let state = || world.shared_state();
         let mut executor = Executor::new(&world.machine, world.shape.cpus, world.preempt());
         executor.set_state(&state);
+        let drains = calls.iter().any(|call| drains_all(&call.step.op));
         for cpu in 0..world.shape.cpus {
             if calls.iter().any(|call| call.step.cpu == cpu) {
                 executor.spawn(cpu, Task(cpu), world.run_cpu(cpu, calls, outs));
             }
-            executor.kworker(cpu, Task(KWORKERS + cpu), world.kworker(cpu));
+            if drains {
+                executor.kworker(cpu, Task(KWORKERS + cpu), world.kworker(cpu));
+            }
         }
         let verdict = executor.run(strategy);
         let points = executor.points();
         drop(executor);
         self.tracing.set(false);
+        self.tables_reuse();
         Ran { verdict, points }
     }
 

@@ -43,6 +43,8 @@ pub enum Conduct {
     VmaLeak,
     /// A page was used that does not exist (a NULL pointer).
     NullPage,
+    /// A page table was read that was freed.
+    TableUseAfterFree,
     /// This counter would have gone below zero.
     Underflow(&'static str),
     /// A rule of the machine.
@@ -58,6 +60,7 @@ impl Conduct {
             Conduct::FreePinned => "free-of-pinned-folio",
             Conduct::UseAfterFree => "use-after-free",
             Conduct::NullPage => "null-page",
+            Conduct::TableUseAfterFree => "page-table-use-after-free",
             Conduct::VmaUseAfterFree => "vma-use-after-free",
             Conduct::VmaLeak => "vma-leak",
             Conduct::Underflow(_) => "counter-underflow",
@@ -73,6 +76,7 @@ impl fmt::Display for Conduct {
             Conduct::FreeMapped => f.write_str("folio freed while mapped"),
             Conduct::FreePinned => f.write_str("folio freed while pinned"),
             Conduct::NullPage => f.write_str("a page is copied to that was never allocated"),
+            Conduct::TableUseAfterFree => f.write_str("page table read after it was freed"),
             Conduct::UseAfterFree => f.write_str("reference taken on a free folio"),
             Conduct::VmaUseAfterFree => f.write_str("VMA used after it was freed"),
             Conduct::VmaLeak => f.write_str("unmapped VMA still referenced"),

@@ -54,29 +54,13 @@ impl Campaign {
     }
 }
 
-/// Kinds of operation that run in phases so far.
+/// Kinds of operation that run beside each other, as a swarm mask.
 pub const PHASE_KINDS: u64 = {
-    let without = [
-        Kind::Mremap,
-        Kind::PinLongterm,
-        Kind::PinLongtermFast,
-        Kind::Walk,
-        Kind::Collapse,
-        Kind::SplitFolio,
-        Kind::Migrate,
-        Kind::Offline,
-        Kind::LockPage,
-        Kind::UnlockPage,
-        Kind::UffdRegister,
-        Kind::UffdRegisterSigbus,
-        Kind::UffdUnregister,
-        Kind::UffdCopy,
-        Kind::UffdZeroPage,
-        Kind::UffdWake,
-    ];
-    let (mut mask, mut at) = (!Kind::DEVICE, 0);
-    while at < without.len() {
-        mask &= !(1 << without[at] as u64);
+    let (mut mask, mut at) = (0, 0);
+    while at < Kind::ALL.len() {
+        if Kind::ALL[at].has_marks() {
+            mask |= 1 << Kind::ALL[at] as u64;
+        }
         at += 1;
     }
     mask
@@ -95,7 +79,8 @@ fn phases(rng: &mut SplitMix64, bytes: &mut [u8]) {
         }
         let begins = at <= setup || random >> 8 >> (at % 28 * 2) & 3 == 0;
         if begins {
-            record[1] &= 0x7F;
+            // Where a phase may follow, taken literally, so that the others find its pages.
+            record[1] &= if at > setup { 0x07 } else { 0x7F };
             (first, cpu) = ([0; RECORD_BYTES], record[1] & 7);
             first.copy_from_slice(record);
             continue;

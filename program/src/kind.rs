@@ -158,6 +158,30 @@ impl Kind {
         }
     }
 
+    /// Whether its steps are marked (`docs/steps.md`), so that it can run beside others.
+    pub const fn has_marks(self) -> bool {
+        Kind::DEVICE >> self as u32 & 1 == 0
+            && !matches!(
+                self,
+                Kind::Mremap
+                    | Kind::Collapse
+                    | Kind::PinLongterm
+                    | Kind::PinLongtermFast
+                    | Kind::Walk
+                    | Kind::SplitFolio
+                    | Kind::Migrate
+                    | Kind::Offline
+                    | Kind::LockPage
+                    | Kind::UnlockPage
+                    | Kind::UffdRegister
+                    | Kind::UffdRegisterSigbus
+                    | Kind::UffdUnregister
+                    | Kind::UffdCopy
+                    | Kind::UffdZeroPage
+                    | Kind::UffdWake
+            )
+    }
+
     /// How often random bytes draw this kind, of [`Kind::TOTAL_WEIGHT`].
     pub fn weight(self) -> u8 {
         Kind::WEIGHTS[self as usize]

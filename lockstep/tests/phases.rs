@@ -1,0 +1,103 @@
+//! Concurrent phases: marks mean what steps do, and correct code is silent.
+
+use lockstep::{Lockstep, Options, Stats, Verdict};
+use machine::Slices;
+use optimized::{Defects, World};
+use program::{Call, Campaign, Decoder, Layout, Model, Outcome, Program, Replay};
+use reference::Reference;
+
+/// Programs of operations that run in phases.
+fn programs(seed: u64, count: u64) -> impl Iterator<Item = Program> {
+    let campaign = Campaign { concurrent: 256, ..Campaign::new(seed) };
+    let mut decoder = Decoder::default();
+    let (mut bytes, mut program) = (Vec::new(), Program::default());
+    (0..count).map(move |index| {
+        campaign.generate(index, &mut bytes);
+        decoder.decode(&bytes, &mut program);
+        program.clone()
+    })
+}
+
+/// Each step alone on the machine, as a phase of its own: carried out by its marks it has the
+/// outcome and leaves the state that it has and leaves as a step.
+#[test]
+fn the_marks_of_a_step_are_the_step() {
+    let (mut world, mut by_step, mut by_mark) = (World::new(), Reference::new(), Reference::new());
+    let mut marks = 0;
+    for program in programs(11, 1500) {
+        let layout = Layout::of(&program);
+        world.reset(&program.shape);
+        by_step.reset(&program.shape);
+        by_mark.reset(&program.shape);
+        for (number, step) in program.steps().enumerate() {
+            let call = Call { number, step, layout: &layout };
+            let mut expected = Outcome::default();
+            by_step.step(call, &mut expected);
+            let mut found = [Outcome::default()];
+            let mut fair = Slices::new(program.shape.cpus, Vec::new(), Vec::new());
+            let ran = world.run_phase(&[call], &mut found, &mut fair);
+            assert_eq!(ran.verdict, machine::Verdict::Done, "{program}");
+            by_mark.begin_phase();
+            for marked in world.trace() {
+                let seen = by_mark.mark(marked.number.map(|_| call), marked.mark);
+                assert_eq!(seen, marked.seen, "step {number}, {marked:?} of\n{program}");
+                marks += 1;
+            }
+            assert!(by_mark.end_phase(), "step {number} of\n{program}");
+            assert_eq!(found[0], expected, "step {number} of\n{program}");
+            assert_eq!(by_mark.digest(), by_step.digest(), "step {number} of\n{program}");
+            assert_eq!(world.digest(), by_step.digest(), "step {number} of\n{program}");
+        }
+        assert_eq!(by_mark.snapshot(), by_step.snapshot(), "{program}");
+    }
+    assert!(marks > 50_000, "{marks} marks say little");
+}
+
+/// The same programs as they are, operations beside each other.
+#[test]
+fn correct_code_is_silent() {
+    let mut lockstep = Lockstep::new(Defects::NONE);
+    for program in programs(12, 4000) {
+        let verdict = lockstep.run(&program, &Options::default());
+        assert_eq!(verdict, Verdict::Clean, "{program}");
+    }
+    let Stats { phases, overlapped, .. } = lockstep.take_stats();
+    assert!(phases > 3000, "{phases} concurrent phases");
+    assert!(overlapped * 20 > phases, "operations met in {overlapped} of {phases} phases");
+}
+
+/// Which programs run, and how, depends on nothing but the program.
+#[test]
+fn a_phase_runs_the_same_way_again() {
+    let (mut first, mut second) = (World::new(), World::new());
+    for program in programs(13, 300) {
+        let layout = Layout::of(&program);
+        let run = |world: &mut World| {
+            world.reset(&program.shape);
+            let mut all = Vec::new();
+            let mut number = 0;
+            let slices = |list: &[program::Slice]| {
+                list.iter().map(|s| machine::Slice { cpu: s.cpu, run: s.run }).collect()
+            };
+            let schedule = &program.schedule;
+            let (head, cycle) = (slices(&schedule.slices), slices(&schedule.cycle));
+            let mut strategy = Slices::new(program.shape.cpus, head, cycle);
+            for phase in &program.phases {
+                let calls: Vec<Call<'_>> = (number..)
+                    .zip(&phase.steps)
+                    .map(|(number, step)| Call { number, step, layout: &layout })
+                    .collect();
+                let mut outs = vec![Outcome::default(); calls.len()];
+                let ran = world.run_phase(&calls, &mut outs, &mut strategy);
+                all.push((ran.points, world.trace().to_vec(), outs, world.digest()));
+                number += calls.len();
+            }
+            all
+        };
+        // The second world has a past.
+        if program.steps().count() % 2 == 0 {
+            run(&mut second);
+        }
+        assert_eq!(run(&mut first), run(&mut second), "{program}");
+    }
+}
