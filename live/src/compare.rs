@@ -297,6 +297,7 @@ fn frame_text(frame: Frame) -> String {
 /// errno(3) on x86; signals are negative.
 fn number(errno: Errno) -> i32 {
     match errno {
+        Errno::EPERM => 1,
         Errno::ENOENT => 2,
         Errno::EAGAIN => 11,
         Errno::ENOMEM => 12,

@@ -6,7 +6,14 @@ use crate::witness::Abilities;
 
 /// The machine that a kernel on x86-64 is, as far as a program can tell.
 pub fn shape(thp: Thp) -> Shape {
-    Shape { cpus: 1, ptes: 512, pages: [1 << 16; 3], batch: 31, thp, ..Shape::default() }
+    Shape {
+        cpus: 1,
+        ptes: 512,
+        pages: [1 << 16, 1 << 16, 1 << 16, 0, 0],
+        batch: 31,
+        thp,
+        ..Shape::default()
+    }
 }
 
 /// Most handles of a program: rings and pipes are made beforehand.

@@ -168,7 +168,7 @@ impl State {
                 self.install_table(mm, vpn);
                 let write = vma.flags.shared && !vma.wants_writenotify() && vma.is_writable();
                 let page = Page::Of(folio, 0);
-                let entry = Entry { page, read: true, write, dirty: false };
+                let entry = Entry::present(page, true, write);
                 self.set_entry(mm, near, Some(entry));
             }
         }

@@ -177,7 +177,7 @@ impl State {
     }
 
     /// `collapse_huge_page`: copies into a new huge folio. The old pages lose this mapping; the
-    /// table is deposited. The VMA is writable, as one of its PTEs was. The outer error ends the
+    /// table is deposited. The outer error ends the
     /// whole call, the inner one this PMD alone.
     fn collapse_huge_page(
         &mut self,
