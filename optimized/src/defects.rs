@@ -286,6 +286,31 @@ defects! {
         mechanism: "Unpin by range takes all pages up to the end of the range for the first folio's, not up to its end.",
         expected: "refcount-leak",
     }
+    SpfSpinsOnPtl {
+        id: "A60", name: "spf-spins-on-ptl", thread: "S1",
+        mechanism: "A speculative fault spins for the PTL with interrupts off: its holder waits for this CPU to flush its TLB.",
+        expected: "deadlock",
+    }
+    SpfIrqWindow {
+        id: "A62", name: "spf-irq-window", thread: "S1",
+        mechanism: "Between two tries for the PTL interrupts are enabled and at once disabled again: none is ever taken.",
+        expected: "livelock",
+    }
+    SpfStalePtl {
+        id: "A65", name: "spf-stale-ptl", thread: "S1",
+        mechanism: "vmf->ptl is set although pte_map_lock failed: the caller unlocks a lock that it does not hold.",
+        expected: "conduct-unlock-by-non-owner",
+    }
+    SpfMayRetry {
+        id: "A71", name: "spf-may-retry", thread: "S1",
+        mechanism: "->fault is called speculatively with FAULT_FLAG_ALLOW_RETRY: it releases mmap_lock, which nobody holds.",
+        expected: "conduct-unlock-by-non-owner",
+    }
+    SpfMakesTables {
+        id: "A74", name: "spf-makes-tables", thread: "S1",
+        mechanism: "A speculative fault makes a page table, perhaps after free_pgtables().",
+        expected: "mapping",
+    }
     SpfIgnoresUffd {
         id: "A63", name: "spf-ignores-uffd", thread: "S1",
         mechanism: "A speculative fault does not look whether the VMA is registered with userfaultfd: the event is lost.",

@@ -67,9 +67,10 @@ impl Vmf {
         self.access == Access::Write
     }
 
-    /// FAULT_FLAG_ALLOW_RETRY: it may release what keeps its VMA and be made again.
+    /// FAULT_FLAG_ALLOW_RETRY: it may release what keeps its VMA and be made again. (No speculative
+    /// fault comes to where this is asked.)
     pub fn allow_retry(&self) -> bool {
-        matches!(self.lock, FaultLock::Vma | FaultLock::Mmap { retry: true })
+        self.lock != FaultLock::Mmap { retry: false }
     }
 }
 
@@ -357,7 +358,9 @@ impl World {
     /// The table that the fault will set an entry in; a speculative one never makes it.
     async fn fault_table(&self, cx: &Cx, vmf: &Vmf) -> Result<(), Fault> {
         match vmf.lock {
-            FaultLock::None(seen) => seen.table().map(|_| ()).ok_or(Fault::Retry),
+            FaultLock::None(seen) if !self.has(Defect::SpfMakesTables) => {
+                seen.table().map(|_| ()).ok_or(Fault::Retry)
+            }
             _ => self.pte_alloc(cx, vmf.mm, vmf.vpn).await,
         }
     }
@@ -652,6 +655,7 @@ impl World {
             self.folio_put(head); // the mapping's; the fault's is left
         }
         self.fault_mark(cx, &vmf, true, Some(new));
+        self.flush_tlb_page().await;
         self.ptl_unlock(cx, mm);
         put_old();
         Ok(())

@@ -113,6 +113,12 @@ impl World {
         self.table_free(table);
     }
 
+    /// `flush_tlb_page`, as a part of `ptep_clear_flush`: under the PTL it waits for every CPU that may
+    /// have the entry in its TLB.
+    pub(crate) async fn flush_tlb_page(&self) {
+        self.sync_lockless_walkers().await;
+    }
+
     /// Waits until every CPU had its interrupts on: walkers as GUP-fast have them off.
     pub(crate) async fn sync_lockless_walkers(&self) {
         if self.tracing.get() {

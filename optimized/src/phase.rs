@@ -61,6 +61,9 @@ impl World {
         drop(executor);
         self.tracing.set(false);
         self.tables_reuse();
+        if verdict == Verdict::Done {
+            self.vma_quiesce();
+        }
         Ran { verdict, points }
     }
 

@@ -106,11 +106,11 @@ impl World {
 
     /// What is left to the classic path whatever else is true.
     fn spf_supported(&self, vma: &Vma, vpn: u32) -> Result<(), Fault> {
-        if !vma.anonymous() {
-            // vm_ops->fault
+        // vm_ops->fault
+        if !vma.anonymous() && !self.has(Defect::SpfMayRetry) {
             return self.bail(Path::SpfNotSup);
         }
-        if vma.anon_vma.is_none() {
+        if vma.anon_vma.is_none() && vma.anonymous() {
             return self.bail(Path::SpfNoAnon);
         }
         if vma.userfaultfd_missing() && !self.has(Defect::SpfIgnoresUffd) {
@@ -129,8 +129,14 @@ impl World {
         let pte = if let Pmd::Table(table) = pmd { Some(self.pte(table, vpn)) } else { None };
         self.machine.local_irq_enable().await;
         // A table is made only under mmap_lock: it could come after free_pgtables().
+        let pte = pte.or_else(|| self.spf_pte_of_no_table(pmd));
         let Some(pte) = pte else { return self.bail(Path::SpfNoTable) };
         Ok((pmd, pte))
+    }
+
+    /// What there is to see without a table, for the defect that makes one.
+    fn spf_pte_of_no_table(&self, pmd: Pmd) -> Option<Pte> {
+        (self.has(Defect::SpfMakesTables) && pmd == Pmd::None).then_some(Pte::None)
     }
 
     /// `pte_map_lock`, `pte_spinlock` of a speculative fault: the PTL, if nothing has changed.
@@ -143,16 +149,27 @@ impl World {
         let (id, number) = (vmf.vma.id, self.pmd_number(vmf.vpn));
         let ptl = &self.mm(vmf.mm).page_table_lock;
         let mut tries = 0;
+        self.machine.local_irq_disable().await;
         loop {
-            self.machine.local_irq_disable().await;
             // If this holds, whoever tears tables down from now on must wait for this CPU.
             let mut failed = None;
             if self.vma_has_changed(id, seen.sequence).await {
                 failed = Some(Path::SpfVmaChanged);
-            } else if self.pmd(vmf.mm, number) != seen.pmd {
+            } else if self.pmd(vmf.mm, number) != seen.pmd && !self.spf_trusts_pmd(seen) {
                 failed = Some(Path::SpfPmdChanged);
+            } else if self.has(Defect::SpfSpinsOnPtl) {
+                ptl.lock(&self.machine, cx.task, "PTL").await;
+                break;
             } else if ptl.try_lock(&self.machine, cx.task, "PTL").await {
                 break;
+            }
+            if self.has(Defect::SpfIrqWindow) && failed.is_none() {
+                // Enabled and disabled again with no instruction between: nothing is delivered.
+                self.machine.irq_enable();
+                self.machine.irq_disable();
+                self.machine.cpu_relax().await;
+                self.machine.lap(&vmf.vpn);
+                continue;
             }
             self.machine.local_irq_enable().await;
             tries += 1;
@@ -160,17 +177,29 @@ impl World {
                 failed = failed.or(Some(Path::SpfLocked));
             }
             if let Some(path) = failed {
+                if self.has(Defect::SpfStalePtl) {
+                    // vmf->ptl was set all the same: the caller's exit unlocks it.
+                    ptl.unlock(&self.machine, cx.task, "PTL");
+                }
                 return self.bail(path);
             }
             self.machine.lap(&(vmf.vpn, tries.min(MAX_TRY)));
+            self.machine.local_irq_disable().await;
         }
         // A writer may have come and gone before the lock was free.
         let changed = self.vma_has_changed(id, seen.sequence).await;
         if changed {
             ptl.unlock(&self.machine, cx.task, "PTL");
         }
-        self.machine.local_irq_enable().await;
+        // In one step with what the fault does under the lock. A writer that begins after the second
+        // look has to wait for the lock before it can undo that, so their order in time is no matter.
+        self.machine.irq_enable();
         if changed { self.bail(Path::SpfVmaChanged) } else { Ok(()) }
+    }
+
+    /// Where there was no table is the one just made.
+    fn spf_trusts_pmd(&self, seen: &Speculation) -> bool {
+        self.has(Defect::SpfMakesTables) && seen.pmd == Pmd::None
     }
 
     /// `vma_has_changed`.
@@ -189,6 +218,8 @@ impl World {
     pub(crate) async fn vm_write_begin(&self, id: VmaId) {
         if self.shape.faults.speculative() {
             self.vma_shared(id).sequence.write(&self.machine).await;
+            // What is changed inside is seen by readers one by one.
+            self.machine.point().await;
         }
     }
 

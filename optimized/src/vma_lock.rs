@@ -76,7 +76,7 @@ impl World {
 
     /// `vma_start_read`: may fail where no writer is (legal), never succeeds where one is.
     async fn vma_start_read(&self, mm: MmId, id: VmaId) -> bool {
-        let (vma, seq) = (self.vma_shared(id), &self.mm(mm).mm_lock_seq);
+        let (vma, seq) = (self.vma_under_rcu(id), &self.mm(mm).mm_lock_seq);
         if vma.lock_seq.get() == seq.get() || !vma.lock.try_read(&self.machine, "vma_lock").await {
             return false;
         }
@@ -89,7 +89,7 @@ impl World {
 
     /// `vma_end_read`.
     pub(crate) fn vma_end_read(&self, id: VmaId) {
-        self.vma_shared(id).lock.read_unlock(&self.machine, "vma_lock");
+        self.vma_under_rcu(id).lock.read_unlock(&self.machine, "vma_lock");
     }
 
     /// `vma_start_write`: waits for the readers; from then on, until mmap_lock is released, there

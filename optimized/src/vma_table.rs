@@ -39,6 +39,8 @@ pub(crate) struct VmaTable {
     chunks: [OnceCell<Box<[VmaShared]>>; CHUNKS],
     used: Cell<u32>,
     free: RefCell<Vec<VmaId>>,
+    /// Freed, but perhaps still looked at by readers under RCU (`call_rcu`).
+    dying: RefCell<Vec<VmaId>>,
     /// VMAs that left the tree and that somebody still refers to.
     orphans: Cell<u32>,
 }
@@ -49,6 +51,7 @@ impl VmaTable {
         let all = self.chunks.iter_mut().filter_map(OnceCell::get_mut).flatten();
         all.take(used).for_each(|vma| *vma = VmaShared::default());
         self.free.get_mut().clear();
+        self.dying.get_mut().clear();
         self.orphans.set(0);
     }
 
@@ -85,6 +88,13 @@ impl World {
         vma
     }
 
+    /// The shared part of a VMA that was looked up under RCU: it may be freed by now, but is no other
+    /// VMA yet.
+    #[inline]
+    pub(crate) fn vma_under_rcu(&self, id: VmaId) -> &VmaShared {
+        self.vma_table.get(id)
+    }
+
     /// `vma_rb_erase` (v12), `vma_mark_detached` (6.12): lockless lookups find it no more.
     pub(crate) fn vma_mark_detached(&self, id: VmaId) {
         if self.vma_shared(id).linked.replace(false) {
@@ -93,7 +103,7 @@ impl World {
     }
 
     pub(crate) fn vma_is_linked(&self, id: VmaId) -> bool {
-        self.vma_shared(id).linked.get()
+        self.vma_under_rcu(id).linked.get()
     }
 
     /// The lookup of a reader without mmap_lock: what is detached is not there.
@@ -112,21 +122,22 @@ impl World {
         vma.refs.set(vma.refs.get() + 1);
     }
 
-    /// `put_vma`: the last one frees it.
+    /// `put_vma`: the last one frees it, for use as another when the machine is quiescent.
     pub(crate) fn put_vma(&self, id: VmaId) {
         let vma = self.vma_shared(id);
         let refs = vma.refs.get().saturating_sub(1);
         vma.refs.set(refs);
         if refs == 0 {
             self.vma_table.orphans.set(self.vma_table.orphans.get().saturating_sub(1));
-            self.vma_table.free.borrow_mut().push(id);
+            self.vma_table.dying.borrow_mut().push(id);
         }
     }
 
-    /// Looks, where nobody can be inside a fault, for VMAs that nobody will ever put.
-    pub(crate) fn check_vma_leaks(&self) {
+    /// Nobody is inside a fault: frees VMAs for good, and looks for those that nobody will ever put.
+    pub(crate) fn vma_quiesce(&self) {
         if self.vma_table.orphans.get() > 0 {
             self.report(Conduct::VmaLeak);
         }
+        self.vma_table.free.borrow_mut().append(&mut self.vma_table.dying.borrow_mut());
     }
 }

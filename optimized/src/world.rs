@@ -348,7 +348,7 @@ impl World {
         match run_alone(operation) {
             Some(value) => {
                 self.machine.end();
-                self.check_vma_leaks();
+                self.vma_quiesce();
                 value
             }
             None => {

@@ -47,8 +47,6 @@ impl Campaign {
         let mask = if concurrent { mask & PHASE_KINDS } else { mask };
         bytes[8..HEADER_BYTES].copy_from_slice(&mask.to_le_bytes());
         if concurrent {
-            // Classic page faults only, so far; any preemption model.
-            bytes[6] = bytes[6] & 0x0F | ((bytes[6] >> 4) % 3) << 4;
             phases(&mut rng, bytes);
         }
     }
