@@ -18,6 +18,8 @@ pub struct Comparison {
     pub fields: Vec<FieldDiff>,
     /// Entries and pages that both sides were asked about.
     pub compared: u64,
+    /// Folios of regular files, whose dirtiness is tracked.
+    regular: BTreeSet<Name>,
 }
 
 impl Comparison {
@@ -105,7 +107,7 @@ impl Comparison {
         ptes: u32,
     ) {
         frames.begin();
-        let regular: BTreeSet<Name> = after
+        self.regular = after
             .cache
             .iter()
             .filter(|((object, _), _)| matches!(object, ObjectId::File(_)))
@@ -120,7 +122,7 @@ impl Comparison {
                 continue;
             };
             let old = before.mms.get(&id).filter(|_| !renames);
-            self.mm(id, old, mine, theirs, frames, &regular, ptes);
+            self.mm(id, old, mine, theirs, frames, ptes);
         }
         for (id, pages) in &seen.handles {
             self.handle(*id, after, pages, frames);
@@ -129,7 +131,7 @@ impl Comparison {
             for sub in 0..1 << folio.order {
                 let Some(frame) = frames.of(name, sub) else { continue };
                 let Some(page) = seen.pages.get(&Frame::Page(frame)) else { continue };
-                self.page(name, sub, folio, page, regular.contains(&name));
+                self.page(name, sub, folio, page);
             }
         }
         frames.end(after);
@@ -143,7 +145,6 @@ impl Comparison {
         mine: &MmView,
         theirs: &MmSight,
         frames: &mut Frames,
-        regular: &BTreeSet<Name>,
         ptes: u32,
     ) {
         let expected = entries(mine, ptes);
@@ -171,7 +172,8 @@ impl Comparison {
                 _ => false,
             };
             // Dirtiness is tracked for regular files only (decision 9).
-            let tracked = matches!(entry.page, PageRef::Of(name, _) if regular.contains(&name));
+            let tracked =
+                matches!(entry.page, PageRef::Of(name, _) if self.regular.contains(&name));
             let bits = sight.write.is_none_or(|write| write == entry.write)
                 && sight.dirty.is_none_or(|dirty| !tracked || dirty == entry.dirty);
             if !same_page || !bits || huge != sight.huge {
@@ -228,7 +230,7 @@ impl Comparison {
         self.compared += merged.len() as u64;
     }
 
-    fn page(&mut self, name: Name, sub: u32, folio: &FolioView, page: &PageSight, regular: bool) {
+    fn page(&mut self, name: Name, sub: u32, folio: &FolioView, page: &PageSight) {
         self.compared += 1;
         let what = |field| What::Folio(name, field);
         let count = |n: u32| Value::Count(i64::from(n));
@@ -247,7 +249,7 @@ impl Comparison {
         let locked = folio.locked.is_some();
         self.check(what(FolioField::Locked), locked, page.locked, Value::Flag);
         self.check(what(FolioField::Lru), folio.lru, page.lru, Value::Flag);
-        if regular {
+        if self.regular.contains(&name) {
             self.check(what(FolioField::Dirty), folio.dirty, page.dirty, Value::Flag);
         }
         self.check(what(FolioField::Refcount), folio.refcount, page.refcount, Value::Count);

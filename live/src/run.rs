@@ -90,7 +90,7 @@ pub fn run<W: Witness>(
 fn given(programs: &[Program], index: u64) -> Option<Program> {
     let program = programs.get(index as usize / 2)?;
     let whole = &mut SplitMix64::new(index);
-    Some(if index % 2 == 0 { scaled(program, whole) } else { program.clone() })
+    Some(if index.is_multiple_of(2) { scaled(program, whole) } else { program.clone() })
 }
 
 fn smaller<W: Witness>(

@@ -128,6 +128,10 @@ impl<W: Witness, R: Model> Session<W, R> {
         let call = Call { number, step, layout };
         self.tell(call);
         let expected = std::mem::take(&mut self.outcome);
+        if expected.ret == Ret::WouldBlock {
+            *self.stats.left_out.entry("it would sleep on a lock held").or_default() += 1;
+            return Ok(Ok(before));
+        }
         if expected.ret == Ret::Void && step.op != Op::Nop {
             *self.stats.left_out.entry("its object does not exist").or_default() += 1;
             return Ok(Ok(before));

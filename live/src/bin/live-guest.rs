@@ -1,10 +1,11 @@
-//! What runs in the guest: `live-guest [--seed N] [--steps N] [--execs N] [--for SECONDS] [FILE…]`.
+//! What runs in the guest: `live-guest [--seed N] [--steps N] [--execs N] [--for SECONDS]
+//! [--say] [FILE…]`. `--say`: a number before each program, to see in which the kernel hangs.
 //! Exit codes as those of `mm-lockstep`: 0 clean, 1 a finding, 2 usage, 3 failure.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use live::{Host, Plan, run};
+use live::{Host, Plan, Stats, run};
 use program::text;
 
 fn main() -> ExitCode {
@@ -30,6 +31,7 @@ fn plan() -> Result<Plan, String> {
             "--steps" => plan.steps = number()? as usize,
             "--execs" => plan.execs = Some(number()?),
             "--for" => plan.time = Some(Duration::from_secs(number()?)),
+            "--say" => {}
             file => {
                 let source = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
                 let parsed = text::parse(&source).map_err(|_| format!("{file}: no program"))?;
@@ -48,7 +50,13 @@ fn carry_out(plan: &Plan) -> u8 {
             return 3;
         }
     };
-    match run(host, plan, |_| {}) {
+    let say = std::env::args().any(|arg| arg == "--say");
+    let progress = |stats: &Stats| {
+        if say {
+            println!("{} programs, {} operations", stats.programs, stats.steps);
+        }
+    };
+    match run(host, plan, progress) {
         Ok(report) => {
             println!("seed {}: {}{:.1} s", plan.seed, report.text(), report.time.as_secs_f64());
             u8::from(report.found.is_some())
