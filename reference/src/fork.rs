@@ -24,17 +24,22 @@ impl State {
             if vma.flags.dontfork {
                 continue;
             }
-            let anon_vma = vma.anon_vma.map(|_| self.fresh_anon_vma());
-            // Who registered the parent is not told of the child (no UFFD_FEATURE_EVENT_FORK).
-            let flags = VmaFlags { uffd: Uffd::None, ..vma.flags };
-            let forked = anon_vma.is_some();
-            self.insert_vma(child, Vma { anon_vma, forked, flags, ..vma });
+            self.dup_vma(child, vma);
             // Decision 10: without an anon_vma a later fault finds everything again.
-            if anon_vma.is_some() {
+            if vma.anon_vma.is_some() {
                 self.copy_page_range(mm, child, &vma)?;
             }
         }
         Ok(())
+    }
+
+    /// The child's VMA, with an anon_vma of its own.
+    pub fn dup_vma(&mut self, child: MmId, vma: Vma) {
+        let anon_vma = vma.anon_vma.map(|_| self.fresh_anon_vma());
+        // Who registered the parent is not told of the child (no UFFD_FEATURE_EVENT_FORK).
+        let flags = VmaFlags { uffd: Uffd::None, ..vma.flags };
+        let forked = anon_vma.is_some();
+        self.insert_vma(child, Vma { anon_vma, forked, flags, ..vma });
     }
 
     fn copy_page_range(&mut self, mm: MmId, child: MmId, vma: &Vma) -> Done {

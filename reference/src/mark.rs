@@ -3,7 +3,7 @@
 
 use program::{
     Access, Birth, Call, Entry as EntryPoint, Errno, FILE_PAGES, Foll, HandleId, Mark, MmId,
-    ObjectId, Op, PageRef, Place, Seen, Site, Span, Uffd, VmaFlags, on_disk, written,
+    ObjectId, Op, PageRef, Place, Seen, Site, Span, VmaFlags, on_disk, written,
 };
 
 use crate::flight::{Flight, span};
@@ -13,7 +13,6 @@ use crate::ledger::FolioId;
 use crate::madvise::advised;
 use crate::mm::{Entry, Mapped, Page, Pmd};
 use crate::state::State;
-use crate::vma::Vma;
 
 impl State {
     /// Carries out one mark; what it saw.
@@ -382,9 +381,10 @@ impl State {
             }
             Op::Fork { mm: parent, child } => {
                 let vma = self.vma(parent, start)?;
-                let anon_vma = vma.anon_vma.map(|_| self.fresh_anon_vma());
-                let flags = VmaFlags { uffd: Uffd::None, ..vma.flags };
-                self.insert_vma(child, Vma { anon_vma, flags, ..vma });
+                if vma.flags.dontfork || (vma.start, vma.end) != (start, end) {
+                    return None;
+                }
+                self.dup_vma(child, vma);
             }
             _ => return None,
         }
