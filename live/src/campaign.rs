@@ -6,10 +6,8 @@ use program::{Advice, Backing, Campaign, Kind, Op, Program, Range, SplitMix64, S
 
 use crate::witness::Abilities;
 
-/// Entries a table of the programs before they are blown up.
-const SMALL: u16 = 4;
-/// Pages for one.
-const SCALE: u16 = 512 / SMALL;
+/// Most pages of an area.
+const MAX_LEN: u16 = 4096;
 
 /// A family of random programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +41,9 @@ impl Live {
     fn mask(&self, huge: bool) -> u64 {
         let possible = |kind: &&Kind| match kind {
             Kind::Collapse => huge,
-            Kind::SplitFolio | Kind::Migrate | Kind::LockPage | Kind::UnlockPage => self.can.driver,
+            Kind::SplitFolio | Kind::LockPage | Kind::UnlockPage => self.can.driver,
+            // The guest hangs in some migrations; not settled yet (docs/fidelity.md).
+            Kind::Migrate => false,
             Kind::GetFastOnly | Kind::PinLongterm => self.can.driver,
             Kind::Walk => false,
             // What comes after it are further mechanisms.
@@ -53,14 +53,20 @@ impl Live {
     }
 }
 
-/// The program with 128 pages for one: what was a table of 4 becomes one of 512. Half of the
+/// The program with 128 pages for one: what was a table of 4 becomes one of 512 (and likewise for
+/// other tables; a program whose areas would be too large stays as it is). Half of the
 /// ranges shrink to one page, so that huge pages are also looked at in parts.
 pub fn scaled(program: &Program, rng: &mut SplitMix64) -> Program {
+    let scale = 512 / program.shape.ptes;
+    let fits = |step: &Step| !matches!(step.op, Op::Mmap { len, .. } if len > MAX_LEN / scale);
+    if !program.steps().all(fits) {
+        return program.clone();
+    }
     let mut program = program.clone();
     for step in program.steps_mut() {
         if let Some(range) = step.op.range_mut() {
             let jitter = rng.next_u64();
-            let (off, len) = (range.off * SCALE, range.len * SCALE);
+            let (off, len) = (range.off * scale, range.len * scale);
             *range = match jitter & 3 {
                 0 | 1 => Range { off, len, ..*range },
                 2 => Range { off: off + (jitter >> 2) as u16 % len, len: 1, ..*range },
@@ -72,8 +78,8 @@ pub fn scaled(program: &Program, rng: &mut SplitMix64) -> Program {
             };
         }
         match &mut step.op {
-            Op::Mmap { len, shift, .. } => (*len, *shift) = (*len * SCALE, *shift * SCALE),
-            Op::Mremap { shift, .. } => *shift *= SCALE,
+            Op::Mmap { len, shift, .. } => (*len, *shift) = (*len * scale, *shift * scale),
+            Op::Mremap { shift, .. } => *shift *= scale,
             _ => {}
         }
     }
