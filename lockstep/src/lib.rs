@@ -20,6 +20,7 @@ mod permission;
 mod phase;
 pub mod render;
 mod run;
+mod scheduler;
 mod signature;
 mod stats;
 mod subject;
@@ -35,6 +36,7 @@ pub use ops::program_hash;
 
 pub use permission::Permission;
 pub use run::{Lockstep, Moment, Options};
+pub use scheduler::{Policy, Scheduler};
 pub use signature::Signature;
 pub use stats::{KindCount, Stats};
 pub use subject::Subject;

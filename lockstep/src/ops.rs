@@ -7,7 +7,7 @@ use program::digest::mix;
 
 /// A 64-bit hash of a program that is the same in every process and on every machine.
 pub fn program_hash(program: &Program) -> u64 {
-    let mut hasher = Stable(0x6d6d_6c6f_636b_7374);
+    let mut hasher = Stable::default();
     let shape = &program.shape;
     hasher.write_u8(shape.cpus);
     hasher.write_u8(shape.preempt as u8);
@@ -22,13 +22,19 @@ pub fn program_hash(program: &Program) -> u64 {
     }
     for slices in [&program.schedule.slices, &program.schedule.cycle] {
         hasher.write_usize(slices.len());
-        slices.iter().for_each(|slice| hasher.write(&[slice.cpu, slice.run]));
+        slices.iter().for_each(|slice| hasher.write(&[slice.cpu, slice.run, slice.task]));
     }
     hasher.finish()
 }
 
 /// Hashes numbers by value, whatever their width and the machine's byte order.
-struct Stable(u64);
+pub(crate) struct Stable(u64);
+
+impl Default for Stable {
+    fn default() -> Stable {
+        Stable(0x6d6d_6c6f_636b_7374)
+    }
+}
 
 impl Hasher for Stable {
     fn finish(&self) -> u64 {
@@ -36,7 +42,11 @@ impl Hasher for Stable {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+        for eight in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..eight.len()].copy_from_slice(eight);
+            self.write_u64(u64::from_le_bytes(word));
+        }
     }
 
     fn write_u8(&mut self, value: u8) {

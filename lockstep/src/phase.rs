@@ -1,33 +1,36 @@
-//! A concurrent phase: run on the optimised side under the program's schedule, then judged.
+//! A concurrent phase: run on the optimised side under a schedule, then judged.
 //!
 //! The machine's own verdict comes first. Otherwise the marks are carried out on the reference, in
 //! the order of time; each must see what the optimised side saw, or a permission must say why not
 //! (`docs/legitimate-divergence.md`). At the end the machine is quiescent and the digests agree.
 
-use machine::{Slice, Slices};
-use program::{Call, Faults, Kind, Marked, Op, Outcome, Program, Replay, Step};
+use std::hash::{Hash, Hasher};
+
+use program::{Call, Faults, Kind, Marked, Op, Outcome, Replay, Step};
 
 use crate::compare::{FieldDiff, Value, What};
+use crate::ops::Stable;
 use crate::permission;
 use crate::run::Lockstep;
+use crate::scheduler::Scheduler;
 use crate::subject::Subject;
 use crate::verdict::{Class, Divergence, When};
 
 /// What is kept from phase to phase, and buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Stage {
-    schedule: Slices,
+    pub(crate) scheduler: Scheduler,
     pub(crate) outs: Vec<Outcome>,
     pub(crate) trace: Vec<Marked>,
 }
 
 impl Stage {
-    /// A program begins.
-    pub(crate) fn begin(&mut self, program: &Program) {
-        let slice = |slice: &program::Slice| Slice { cpu: slice.cpu, run: slice.run };
-        let slices = program.schedule.slices.iter().map(slice).collect();
-        let cycle = program.schedule.cycle.iter().map(slice).collect();
-        self.schedule = Slices::new(program.shape.cpus, slices, cycle);
+    /// What the phase showed, with the decisions of the program so far.
+    pub(crate) fn hash(&self, decisions: &[u8]) -> u64 {
+        let mut hasher = Stable::default();
+        self.trace.hash(&mut hasher);
+        decisions.hash(&mut hasher);
+        hasher.finish()
     }
 }
 
@@ -69,7 +72,8 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         let mut stage = std::mem::take(&mut self.stage);
         stage.outs.clear();
         stage.outs.resize_with(calls.len(), Outcome::default);
-        let verdict = self.optimized.run_phase(calls, &mut stage.outs, &mut stage.schedule);
+        let Stage { scheduler, outs, .. } = &mut stage;
+        let verdict = scheduler.run_phase(&mut self.optimized, calls, outs);
         stage.trace.clear();
         stage.trace.extend_from_slice(self.optimized.trace());
         let result = match self.misconduct(verdict) {

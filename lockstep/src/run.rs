@@ -2,13 +2,16 @@
 
 use optimized::{Defects, Variant, World};
 use program::digest::mix;
-use program::{Call, Layout, Marked, Outcome, Phase, Program, Replay, Ret, Step};
+use program::{
+    Call, Layout, Marked, Outcome, Phase, Program, Replay, Ret, Schedule, Slice, Step,
+};
 use reference::Reference;
 
 use crate::compare::{FieldDiff, Value, What, differences};
 use crate::expects;
 use crate::invariants::broken;
 use crate::phase::{self, Stage};
+use crate::scheduler::Scheduler;
 use crate::stats::Stats;
 use crate::subject::Subject;
 use crate::teardown;
@@ -101,6 +104,34 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         self.observe(program, options, |_| {})
     }
 
+    /// As [`Lockstep::run`], under another schedule than the program's own.
+    pub fn run_under(
+        &mut self,
+        program: &Program,
+        options: &Options,
+        scheduler: &mut Scheduler,
+    ) -> Verdict {
+        std::mem::swap(&mut self.stage.scheduler, scheduler);
+        let result = self.drive(program, options, |_| {});
+        std::mem::swap(&mut self.stage.scheduler, scheduler);
+        verdict(result)
+    }
+
+    /// The schedule that the phases of the last run had, up to where it ended or panicked: as the
+    /// program's own it repeats that run. Of a run under a finite schedule it is the part that was
+    /// used.
+    pub fn schedule(&mut self, program: &Program) -> Schedule {
+        let cpus = program.shape.cpus;
+        // It is `None` only beyond what `Slice` can say: CPUs do not have so many tasks.
+        let slices = machine::slices_of(self.optimized.decisions(), cpus).unwrap_or_default();
+        let slice = |slice: machine::Slice| Slice {
+            cpu: slice.cpu % cpus,
+            run: slice.run,
+            task: slice.cpu / cpus,
+        };
+        Schedule { slices: slices.into_iter().map(slice).collect(), cycle: Vec::new() }
+    }
+
     /// As [`Lockstep::run`], showing `watch` both sides after every step.
     pub fn observe(
         &mut self,
@@ -108,10 +139,8 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         options: &Options,
         watch: impl FnMut(Moment<'_, R, O>),
     ) -> Verdict {
-        match self.drive(program, options, watch) {
-            Ok(()) => Verdict::Clean,
-            Err(divergence) => Verdict::Diverged(divergence),
-        }
+        self.stage.scheduler = Scheduler::own(program);
+        verdict(self.drive(program, options, watch))
     }
 
     fn drive(
@@ -133,11 +162,12 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         let mut trace = 0;
         let mut before = self.reference.digest();
         let mut count = 0;
-        self.stage.begin(program);
+        self.stage.scheduler.begin();
         for (phase, Phase { steps }) in program.phases.iter().enumerate() {
             let concurrent = O::CONCURRENT && phase::concurrent(program, steps);
             if concurrent {
                 self.phase(phase, count, steps)?;
+                trace ^= self.stage.hash(self.optimized.decisions());
             }
             for (at, step) in steps.iter().enumerate() {
                 let number = count;
@@ -172,6 +202,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
                 count = number + 1;
             }
         }
+        self.stats.fingerprint = self.stats.fingerprint.wrapping_add(trace);
         // One program in a hundred, chosen by all it did.
         if trace % 100 == 0 {
             self.stats.inspected += 1;
@@ -350,6 +381,13 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         let path = self.optimized.path();
         let (trace, at) = (Vec::new(), None);
         Box::new(Divergence { class, when, path, fields, reference, optimized, trace, at })
+    }
+}
+
+fn verdict(result: Result<(), Box<Divergence>>) -> Verdict {
+    match result {
+        Ok(()) => Verdict::Clean,
+        Err(divergence) => Verdict::Diverged(divergence),
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Stats {
     /// Programs whose full snapshots were compared at the end; paranoid runs, which compare them
     /// everywhere, count the same programs.
     pub inspected: u64,
+    /// All that was seen of every program that ran to its end: the states after every step, of
+    /// phases the marks and the decisions too. One number, whatever the order of the programs.
+    pub fingerprint: u64,
     /// By kind of operation, in the order of [`Kind::ALL`].
     pub kinds: [KindCount; KINDS],
     /// By path of the optimised side.
@@ -48,6 +51,7 @@ impl Default for Stats {
             steps: 0,
             effective: 0,
             inspected: 0,
+            fingerprint: 0,
             kinds: [KindCount::default(); KINDS],
             paths: Vec::new(),
             phases: 0,
@@ -86,6 +90,7 @@ impl Stats {
         self.steps += other.steps;
         self.effective += other.effective;
         self.inspected += other.inspected;
+        self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
         self.phases += other.phases;
         self.overlapped += other.overlapped;
         for (mine, theirs) in self.permissions.iter_mut().zip(&other.permissions) {

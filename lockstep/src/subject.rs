@@ -1,6 +1,6 @@
 //! What lockstep asks of the side under test beyond [`Model`].
 
-use machine::Slices;
+use machine::Strategy;
 use optimized::{Cost, Variant, World};
 use program::{Call, Marked, Model, Outcome};
 
@@ -47,13 +47,18 @@ pub trait Subject: Model {
     const CONCURRENT: bool = false;
 
     /// Runs steps of several CPUs at the same time; `outs` gets what they returned.
-    fn run_phase(
+    fn run_phase<S: Strategy>(
         &mut self,
         _calls: &[Call<'_>],
         _outs: &mut [Outcome],
-        _schedule: &mut Slices,
+        _strategy: &mut S,
     ) -> machine::Verdict {
         machine::Verdict::Done
+    }
+
+    /// What was decided in the phases of this program so far, as the machine records it.
+    fn decisions(&mut self) -> &[u8] {
+        &[]
     }
 
     /// The marks of the last phase.
@@ -79,13 +84,17 @@ impl Subject for World {
 
     const CONCURRENT: bool = true;
 
-    fn run_phase(
+    fn run_phase<S: Strategy>(
         &mut self,
         calls: &[Call<'_>],
         outs: &mut [Outcome],
-        schedule: &mut Slices,
+        strategy: &mut S,
     ) -> machine::Verdict {
-        World::run_phase(self, calls, outs, schedule).verdict
+        World::run_phase(self, calls, outs, strategy).verdict
+    }
+
+    fn decisions(&mut self) -> &[u8] {
+        World::decisions(self)
     }
 
     fn trace(&mut self) -> &[Marked] {

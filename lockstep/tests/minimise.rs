@@ -94,7 +94,7 @@ fn a_schedule_is_cut_to_the_preemptions_that_matter() {
     assert_eq!(programs.len(), 20);
     for program in programs {
         let (small, effort) = minimise(&program, wanted);
-        assert_eq!(small.schedule.slices, [Slice { cpu: 1, run: 3 }]);
+        assert_eq!(small.schedule.slices, [Slice { cpu: 1, run: 3, task: 0 }]);
         assert!(small.schedule.cycle.is_empty());
         let together = small.phases.iter().filter(|phase| phase.steps.len() > 1);
         assert_eq!(together.map(|phase| phase.steps.len()).collect::<Vec<_>>(), [2], "{small}");

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use machine::{
-    Atomic, BitLock, Bounds, Executor, Machine, Preempt, RandomWalk, Replay, RwSem, SeqCount,
+    Atomic, BitLock, Bounds, Executor, Machine, Pos, Preempt, RandomWalk, Replay, RwSem, SeqCount,
     Slice, Slices, SpinLock, Strategy, Task, Verdict, slices_of,
 };
 
@@ -344,6 +344,22 @@ fn a_replay_is_exact_from_the_record_and_from_its_slices() {
         different.insert(first.2);
     });
     assert!(different.len() > 290, "the walks differ");
+}
+
+#[test]
+fn what_observing_strategies_decide_replays_too() {
+    let mut pos = Pos::new(3);
+    for _ in 0..300 {
+        assert!(pos.new_execution());
+        let first = busy(&mut pos);
+        assert_eq!(first.0, Verdict::Done);
+        let mut replay = Replay::new(&first.2);
+        assert_eq!(busy(&mut replay), first);
+        assert!(replay.fitted());
+        let slices = slices_of(&first.2, 2).expect("few tasks");
+        let again = busy(&mut Slices::new(2, slices, Vec::new()));
+        assert_eq!((&again.0, &again.1, again.3), (&first.0, &first.1, first.3));
+    }
 }
 
 #[test]

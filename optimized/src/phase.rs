@@ -1,6 +1,6 @@
 //! A concurrent phase: the steps of each CPU as a task of the simulated machine.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use machine::{Executor, Preempt, Strategy, Task, Verdict};
 use program::{Advice, Call, Mark, Marked, Op, Outcome, Seen};
@@ -30,6 +30,18 @@ fn drains_all(op: &Op) -> bool {
     )
 }
 
+/// Keeps the decisions of a run, however it ends.
+struct Recording<'w> {
+    executor: Executor<'w>,
+    into: &'w RefCell<Vec<u8>>,
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        self.into.borrow_mut().extend_from_slice(self.executor.decisions());
+    }
+}
+
 impl World {
     /// Runs steps of several CPUs at the same time, each CPU's in their order. `outs` gets what
     /// they returned, in the order of `calls`; the marks are in [`World::trace`].
@@ -45,7 +57,9 @@ impl World {
         let world = &*self;
         let outs = Cell::from_mut(outs).as_slice_of_cells();
         let state = || world.shared_state();
-        let mut executor = Executor::new(&world.machine, world.shape.cpus, world.preempt());
+        let executor = Executor::new(&world.machine, world.shape.cpus, world.preempt());
+        let mut recording = Recording { executor, into: &world.decisions };
+        let executor = &mut recording.executor;
         executor.set_state(&state);
         let drains = calls.iter().any(|call| drains_all(&call.step.op));
         for cpu in 0..world.shape.cpus {
@@ -58,13 +72,19 @@ impl World {
         }
         let verdict = executor.run(strategy);
         let points = executor.points();
-        drop(executor);
+        drop(recording);
         self.tracing.set(false);
         self.tables_reuse();
         if verdict == Verdict::Done {
             self.vma_quiesce();
         }
         Ran { verdict, points }
+    }
+
+    /// What schedulers decided in all phases since [`Model::reset`](program::Model::reset), also
+    /// if the last one panicked.
+    pub fn decisions(&mut self) -> &[u8] {
+        self.decisions.get_mut()
     }
 
     /// The marks of the last phase, in the order of time.

@@ -148,6 +148,8 @@ pub struct World {
     /// The marks of the phase that runs, if one does.
     pub(crate) tracing: Cell<bool>,
     pub(crate) trace: RefCell<Vec<Marked>>,
+    /// Of the phases so far.
+    pub(crate) decisions: RefCell<Vec<u8>>,
     /// A folio just published, and the references and pins that were on it already.
     pub(crate) strays: Cell<Option<(Name, u32, u32)>>,
     conduct: Cell<Option<Conduct>>,
@@ -189,6 +191,7 @@ impl World {
             costs: Costs::default(),
             tracing: Cell::new(false),
             trace: RefCell::default(),
+            decisions: RefCell::default(),
             strays: Cell::new(None),
             conduct: Cell::new(None),
             hits: [const { Cell::new(0) }; Path::ALL.len()],
@@ -361,6 +364,7 @@ impl World {
 
     pub(crate) fn reset_all(&mut self, shape: &Shape) {
         self.reset_memory(shape);
+        self.decisions.get_mut().clear();
         self.tables.reset();
         self.vma_table.reset();
         self.drivers.reset();

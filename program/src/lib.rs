@@ -46,7 +46,7 @@ pub use op::{
 pub use outcome::{Errno, Outcome, Ret};
 pub use program::{Layout, Phase, Program, Span};
 pub use rng::SplitMix64;
-pub use schedule::{Schedule, Slice};
+pub use schedule::{MAX_TASK, Schedule, Slice};
 pub use shape::{Faults, Place, Preempt, Shape, Thp};
 pub use snapshot::{
     EntryKind, EntryView, FolioView, MigratePfn, MmView, ObjectId, PageRef, Snapshot, Uffd,

@@ -206,7 +206,7 @@ fn swap(program: &Program, at: usize) -> Option<Program> {
 fn reschedule(schedule: &mut Schedule, cpus: u8, rng: &mut SplitMix64) {
     let slice = |rng: &mut SplitMix64| {
         let longest = if rng.below(4) == 0 { 200 } else { 8 };
-        Slice { cpu: rng.below(cpus.into()) as u8, run: 1 + rng.below(longest) as u8 }
+        Slice { cpu: rng.below(cpus.into()) as u8, run: 1 + rng.below(longest) as u8, task: 0 }
     };
     let list = if rng.below(4) == 0 { &mut schedule.cycle } else { &mut schedule.slices };
     let at = rng.below(list.len() as u64 + 1) as usize;

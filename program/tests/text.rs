@@ -332,6 +332,7 @@ fn sections() {
     refuses("schedule: 0 (1", "2:13-14 this loop is not closed", "");
     refuses("schedule: (0)* 1", "2:16-17 a schedule ends with its loop", "");
     refuses("schedule: 2*3", "2:11-12 the machine has no CPU 2", "machine cpus=N");
+    refuses("schedule: 0+16", "2:11-15 task 16 of a CPU: at most 15 wait for it", "0+1");
     refuses("schedule: 0*0", "2:11-12 a slice runs for 1 to 255 points", "");
 }
 

@@ -121,7 +121,7 @@ fn rules_that_text_cannot_break() {
     );
     invalid(
         area,
-        |program| program.schedule.cycle.push(Slice { cpu: 0, run: 0 }),
+        |program| program.schedule.cycle.push(Slice { cpu: 0, run: 0, task: 0 }),
         Part::Schedule,
         Fault::SliceRun,
     );

@@ -20,6 +20,7 @@ pub struct Json {
     operations: u64,
     effective_per_program: f64,
     snapshots_compared: u64,
+    fingerprint: String,
     kinds: Vec<KindJson>,
     paths: Vec<PathJson>,
 }
@@ -50,6 +51,7 @@ pub fn json(stats: &Stats) -> Json {
         operations: stats.steps,
         effective_per_program: stats.effective_per_program(),
         snapshots_compared: stats.inspected,
+        fingerprint: fingerprint(stats),
         kinds: Kind::ALL.iter().map(kind).collect(),
         paths: Path::ALL.iter().map(path).collect(),
     }
@@ -80,7 +82,8 @@ pub fn text(stats: &Stats, seed: u64) -> String {
     let _ = writeln!(
         out,
         "\n{} programs, {} operations compared, {} full snapshots; {:.1} of {:.1} operations a \
-         program had an effect; {} of {} paths taken; seed {seed}",
+         program had an effect; {} of {} paths taken; seed {seed}; \
+         fingerprint {}",
         group(stats.programs),
         group(stats.steps),
         group(stats.inspected),
@@ -88,6 +91,7 @@ pub fn text(stats: &Stats, seed: u64) -> String {
         stats.steps as f64 / stats.programs.max(1) as f64,
         stats.paths_taken(),
         Path::ALL.len(),
+        fingerprint(stats),
     );
     if stats.phases > 0 {
         let _ = write!(
@@ -102,6 +106,11 @@ pub fn text(stats: &Stats, seed: u64) -> String {
         out.push('\n');
     }
     out
+}
+
+/// Equal for equal campaigns, whatever the machine, the build and the number of threads.
+fn fingerprint(stats: &Stats) -> String {
+    format!("{:016x}", stats.fingerprint)
 }
 
 /// The floors that were not reached.

@@ -72,6 +72,9 @@ impl<F: FnMut(&Program) -> bool> Search<F> {
             }
         }
         for at in 0..self.best.schedule.slices.len() {
+            if self.best.schedule.slices[at].task != 0 {
+                self.with_slices(|slices| slices[at].task = 0);
+            }
             self.shorten(at);
         }
     }
@@ -80,11 +83,12 @@ impl<F: FnMut(&Program) -> bool> Search<F> {
     fn merge(&mut self, at: usize) -> bool {
         let slices = &self.best.schedule.slices;
         let (Some(&one), Some(&next)) = (slices.get(at), slices.get(at + 1)) else { return false };
-        let Some(run) = one.run.checked_add(next.run).filter(|_| one.cpu == next.cpu) else {
+        let joins = one.cpu == next.cpu && next.task == 0;
+        let Some(run) = one.run.checked_add(next.run).filter(|_| joins) else {
             return false;
         };
         self.with_slices(|slices| {
-            slices.splice(at..at + 2, [Slice { cpu: one.cpu, run }]);
+            slices.splice(at..at + 2, [Slice { run, ..one }]);
         })
     }
 

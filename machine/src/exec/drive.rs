@@ -127,7 +127,9 @@ impl Executor<'_> {
             let view = View { runnable, count, current: last, events };
             let Some(cpu) = strategy.next_cpu(&view) else { break Sprint::End };
             debug_assert!(view.can_move(cpu), "CPU {cpu} cannot move");
-            record.push(cpu);
+            if count > 1 {
+                record.push(cpu);
+            }
             last = cpu;
             let task = cpus[usize::from(cpu)].current;
             if machine.current.get() != task {
@@ -176,12 +178,11 @@ impl Executor<'_> {
         context: &mut Context<'_>,
     ) -> Result<Option<(u8, u8, bool)>, Verdict> {
         let machine = self.machine;
-        // The only task that can run passes points without asking.
-        let lone = self.count == 1
-            && self.crowded == 0
-            && self.grace == 0
-            && self.search.is_none()
-            && !S::OBSERVES;
+        // The only task that can run passes points without asking. Strategies that observe are
+        // asked, but nothing is decided: decisions are the same list for all.
+        let alone =
+            self.count == 1 && self.crowded == 0 && self.grace == 0 && self.search.is_none();
+        let lone = alone && !S::OBSERVES;
         let cpu = if self.fair {
             self.fair_cpu()?
         } else if lone {
@@ -192,7 +193,9 @@ impl Executor<'_> {
                 return Ok(None);
             };
             debug_assert!(self.view().can_move(cpu), "CPU {cpu} cannot move");
-            self.record.push(cpu);
+            if !alone {
+                self.record.push(cpu);
+            }
             cpu
         };
         self.last = cpu;

@@ -225,7 +225,8 @@ impl<'w> Executor<'w> {
         });
     }
 
-    /// The decisions of the last run, for [`Replay`](crate::Replay).
+    /// The decisions of the last run, for [`Replay`](crate::Replay) and
+    /// [`slices_of`](crate::slices_of). Moves of a task that alone can run are none.
     pub fn decisions(&self) -> &[u8] {
         &self.record
     }

@@ -8,7 +8,7 @@ use crate::arena::Arena;
 use crate::kind::Kind;
 use crate::op::{Op, Step};
 use crate::program::{Phase, Program};
-use crate::schedule::{Schedule, Slice};
+use crate::schedule::{MAX_TASK, Schedule, Slice};
 use crate::shape::{Place, Shape};
 
 const _: () = assert!(Kind::TOTAL_WEIGHT <= SCHEDULE_KIND as usize);
@@ -166,6 +166,7 @@ fn decode_slices(record: &[u8; RECORD_BYTES], cpus: u8, schedule: &mut Schedule)
     list.extend(record[2..].chunks_exact(2).take(count).map(|pair| Slice {
         cpu: pair[0] % cpus,
         run: if exact { pair[1].max(1) } else { 1 + pair[1] % 12 },
+        task: if exact { (pair[0] / cpus).min(MAX_TASK) } else { 0 },
     }));
 }
 

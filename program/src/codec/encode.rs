@@ -38,8 +38,8 @@ pub(super) fn encode(program: &Program) -> Vec<u8> {
             arena.apply(step.cpu, &step.op);
         }
     }
-    encode_slices(&schedule.slices, false, &mut bytes);
-    encode_slices(&schedule.cycle, true, &mut bytes);
+    encode_slices(&schedule.slices, program.shape.cpus, false, &mut bytes);
+    encode_slices(&schedule.cycle, program.shape.cpus, true, &mut bytes);
     bytes
 }
 
@@ -154,13 +154,13 @@ fn prot_bits(prot: Prot) -> u8 {
     prot as u8
 }
 
-fn encode_slices(slices: &[Slice], cycle: bool, bytes: &mut Vec<u8>) {
+fn encode_slices(slices: &[Slice], cpus: u8, cycle: bool, bytes: &mut Vec<u8>) {
     for chunk in slices.chunks(SLICES_A_RECORD) {
         let mut record = [0; RECORD_BYTES];
         record[0] = SCHEDULE_KIND;
         record[1] = 0xF0 | u8::from(cycle) << 3 | (chunk.len() - 1) as u8;
         for (pair, slice) in record[2..].chunks_exact_mut(2).zip(chunk) {
-            pair.copy_from_slice(&[slice.cpu, slice.run]);
+            pair.copy_from_slice(&[slice.cpu + slice.task * cpus, slice.run]);
         }
         bytes.extend(record);
     }

@@ -98,6 +98,7 @@ fn of_fault(fault: Fault) -> String {
         Fault::Select(_) => "system, device_private, device_coherent".into(),
         Fault::FailNth => "the first attempt is 1, such as `fail=page#1`".into(),
         Fault::FailOffline => "leave `fail=` out, or inject it into another operation".into(),
+        Fault::SliceTask(_) => "such as `0+1`: the first task that waits for CPU 0".into(),
         Fault::SliceRun => "such as `0*3`, or `0` for one point; at most 255".into(),
         Fault::ExpectInsidePhase => "move it below the last operation of the phase".into(),
         Fault::ExpectResult => "state results outside a `phase:`, below the operation".into(),

@@ -317,6 +317,9 @@ pub fn value(value: u64) -> impl Display {
 impl Display for Slice {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.cpu)?;
+        if self.task != 0 {
+            write!(f, "+{}", self.task)?;
+        }
         if self.run != 1 { write!(f, "*{}", self.run) } else { Ok(()) }
     }
 }

@@ -43,7 +43,9 @@ impl Parser {
                 }
                 (_, _) if first.is_word() => {
                     let most = 255;
-                    let cpu = self.number(first.at, "a CPU", first.text, most);
+                    let (cpu, task) = first.text.split_once('+').unwrap_or((first.text, "0"));
+                    let cpu = self.number(first.at, "a CPU", cpu, most);
+                    let task = self.number(first.at, "a task", task, most);
                     let mut run = Some(1);
                     if let [star, word, after @ ..] = rest
                         && star.is("*")
@@ -52,14 +54,14 @@ impl Parser {
                         rest = after;
                         run = self.number(word.at, "a run", word.text, most);
                     }
-                    if let (Some(cpu), Some(run)) = (cpu, run) {
-                        let slice = Slice { cpu: cpu as u8, run: run as u8 };
+                    if let (Some(cpu), Some(task), Some(run)) = (cpu, task, run) {
+                        let slice = Slice { cpu: cpu as u8, run: run as u8, task: task as u8 };
                         self.program.schedule.slices.push(slice);
                         self.slices.push((slice, first.at));
                     }
                 }
                 _ => {
-                    let hint = "slices are `CPU` or `CPU*RUN`; a loop `( … )*` may end them";
+                    let hint = "slices are `CPU`, `CPU*RUN` or `CPU+TASK*RUN`; a loop `( … )*` may end them";
                     return self.unexpected(first, hint);
                 }
             }

@@ -7,6 +7,7 @@ use crate::codec::{MAX_PLACE_PAGES, MAX_STEPS};
 use crate::expect::Field;
 use crate::object::Object;
 use crate::op::{FILES, HandleId, Range};
+use crate::schedule::MAX_TASK;
 use crate::validate::MAX_AREA_PAGES;
 
 /// One broken rule.
@@ -78,6 +79,8 @@ pub enum Fault {
     SliceCpu(u8),
     /// A slice of no points.
     SliceRun,
+    /// A slice chooses a task beyond [`MAX_TASK`](crate::MAX_TASK).
+    SliceTask(u8),
     /// An expectation beyond the end or inside a phase.
     ExpectInsidePhase,
     /// An expected result, but not just after a step alone in its phase.
@@ -205,6 +208,7 @@ impl Fault {
             Fault::FailOffline => "no failure is injected into `offline`".into(),
             Fault::SliceCpu(n) => format!("the machine has no CPU {n}"),
             Fault::SliceRun => "a slice runs for 1 to 255 points".into(),
+            Fault::SliceTask(n) => format!("task {n} of a CPU: at most {MAX_TASK} wait for it"),
             Fault::ExpectInsidePhase => {
                 "an expectation stands between phases, not inside one".into()
             }

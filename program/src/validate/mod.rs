@@ -33,7 +33,7 @@ use crate::kind::Kind;
 use crate::object::Object;
 use crate::op::{Backing, Entry, FILES, Foll, Form, HandleId, Op, Range, Step};
 use crate::program::Program;
-use crate::schedule::Schedule;
+use crate::schedule::{MAX_TASK, Schedule};
 use crate::shape::Shape;
 
 /// Most pages of an area.
@@ -120,6 +120,9 @@ pub fn check_schedule(schedule: &Schedule, shape: &Shape) -> Result<(), Fault> {
         }
         if slice.run == 0 {
             return Err(Fault::SliceRun);
+        }
+        if slice.task > MAX_TASK {
+            return Err(Fault::SliceTask(slice.task));
         }
     }
     Ok(())

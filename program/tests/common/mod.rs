@@ -108,6 +108,7 @@ impl Rng {
             .map(|_| Slice {
                 cpu: self.below(u64::from(cpus)) as u8,
                 run: if self.flip() { 1 } else { 1 + self.below(255) as u8 },
+                task: if self.flip() { 0 } else { self.below(16) as u8 },
             })
             .collect()
     }
