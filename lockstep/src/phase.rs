@@ -6,7 +6,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use program::{Call, Faults, Kind, Marked, Op, Outcome, Replay, Step};
+use program::{Call, Faults, Kind, Marked, Op, Outcome, Program, Replay, Step};
 
 use crate::compare::{FieldDiff, Value, What};
 use crate::ops::Stable;

@@ -2,9 +2,7 @@
 
 use optimized::{Defects, Variant, World};
 use program::digest::mix;
-use program::{
-    Call, Layout, Marked, Outcome, Phase, Program, Replay, Ret, Schedule, Slice, Step,
-};
+use program::{Call, Layout, Marked, Outcome, Phase, Program, Replay, Ret, Schedule, Slice, Step};
 use reference::Reference;
 
 use crate::compare::{FieldDiff, Value, What, differences};

@@ -1,6 +1,8 @@
 //! Who decides which CPU moves in the phases of a program.
 
-use machine::{Exhaustive, Pct, Pos, RandomWalk, ReadsFrom, Rng, RoundRobin, Slices, Traces};
+use machine::{
+    Exhaustive, Pct, Pos, RandomWalk, ReadsFrom, Rng, RoundRobin, Slices, Strategy, Traces,
+};
 use program::{Call, Outcome, Program};
 
 use crate::subject::Subject;
@@ -91,8 +93,7 @@ pub enum Scheduler {
     },
     /// See [`RoundRobin`].
     RoundRobin(RoundRobin),
-    /// See [`Exhaustive`]; all phases of a program are one execution, which whoever explores
-    /// begins.
+    /// See [`Exhaustive`]; all phases of a program are one execution.
     Exhaustive(Box<Traces<Exhaustive>>),
 }
 
@@ -115,6 +116,29 @@ impl Scheduler {
         Scheduler::Slices(Slices::new(cpus, slices, cycle))
     }
 
+    /// All schedules with at most so many preemptions over all phases of a program, one after the
+    /// other: [`Scheduler::next_schedule`] before each run.
+    pub fn exhaustive(preemptions: u32) -> Scheduler {
+        Scheduler::Exhaustive(Box::new(Traces::new(Exhaustive::new(preemptions))))
+    }
+
+    /// Turns to another schedule. False if there is none; only an exhaustive one ends.
+    pub fn next_schedule(&mut self) -> bool {
+        match self {
+            Scheduler::Exhaustive(strategy) => strategy.new_execution(),
+            _ => true,
+        }
+    }
+
+    /// Schedules of an exhaustive search that only order differently what does not touch: runs
+    /// under them show what an earlier one showed. Not yet counting the one that runs now.
+    pub fn redundant(&self) -> u64 {
+        match self {
+            Scheduler::Exhaustive(strategy) => strategy.redundant(),
+            _ => 0,
+        }
+    }
+
     /// A program begins.
     pub(crate) fn begin(&mut self) {
         if let Scheduler::ReadsFrom { next, .. } = self {
@@ -129,7 +153,6 @@ impl Scheduler {
         calls: &[Call<'_>],
         outs: &mut [Outcome],
     ) -> machine::Verdict {
-        use machine::Strategy;
         match self {
             Scheduler::Slices(strategy) => subject.run_phase(calls, outs, strategy),
             Scheduler::RandomWalk(strategy) => subject.run_phase(calls, outs, strategy),

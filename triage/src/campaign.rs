@@ -10,20 +10,29 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lockstep::{Options, Stats};
+use lockstep::{Options, Policy, Scheduler, Stats};
 use optimized::Defects;
-use program::{Campaign, Decoder, Program};
+use program::digest::mix;
+use program::{Campaign, Decoder, Program, Schedule};
 
-use crate::judge::{Judge, Signature};
+use crate::judge::{Judge, Signature, Trouble};
 
 /// Executions a chunk: about a millisecond of work.
 const CHUNK: u64 = 256;
+
+/// Strategies that take turns when none is asked for. (Reads-from needs several executions of one
+/// program, which are better spent on several programs.)
+const MIX: [Policy; 4] = [Policy::Own, Policy::RandomWalk, Policy::Pct, Policy::Pos];
+/// Executions of one program under reads-from, which learns from the first. Divides [`CHUNK`].
+const ROUNDS: u64 = 8;
 
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Where the programs come from.
     pub campaign: Campaign,
+    /// Who schedules concurrent phases; `None`: several in turn.
+    pub strategy: Option<Policy>,
     /// Number of executions.
     pub execs: Option<u64>,
     /// Time.
@@ -38,6 +47,18 @@ pub struct Plan {
     pub options: Options,
 }
 
+impl Plan {
+    /// Who schedules the phases of execution `index`.
+    fn policy(&self, index: u64) -> Policy {
+        self.strategy.unwrap_or(MIX[(index % MIX.len() as u64) as usize])
+    }
+
+    /// The number of its program.
+    fn number(&self, index: u64) -> u64 {
+        if self.strategy == Some(Policy::ReadsFrom) { index / ROUNDS } else { index }
+    }
+}
+
 /// One kind of finding.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -45,6 +66,10 @@ pub struct Found {
     pub index: u64,
     /// How many did.
     pub times: u64,
+    /// Who scheduled its phases.
+    pub policy: Policy,
+    /// The schedule that they had, unless it is the program's own.
+    pub schedule: Option<Schedule>,
     /// What they have in common.
     pub signature: Signature,
 }
@@ -134,12 +159,15 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: impl Fn(&Stats) + Sync) -> 
     collector.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).report
 }
 
-/// The program of execution `index`.
-pub fn program(plan: &Plan, index: u64) -> Program {
+/// The program of a finding, with the schedule that it had.
+pub fn program(plan: &Plan, found: &Found) -> Program {
     let mut bytes = Vec::new();
     let mut program = Program::default();
-    plan.campaign.generate(index, &mut bytes);
+    plan.campaign.generate(plan.number(found.index), &mut bytes);
     Decoder::default().decode(&bytes, &mut program);
+    if let Some(schedule) = &found.schedule {
+        program.schedule.clone_from(schedule);
+    }
     program
 }
 
@@ -149,22 +177,25 @@ struct Worker<'a> {
     decoder: Decoder,
     bytes: Vec<u8>,
     program: Program,
+    scheduler: Scheduler,
 }
 
 impl<'a> Worker<'a> {
     fn new(plan: &'a Plan) -> Worker<'a> {
         let judge = Judge::new(plan.defects, plan.options);
         let (decoder, program) = (Decoder::default(), Program::default());
-        Worker { plan, judge, decoder, bytes: Vec::new(), program }
+        let scheduler = Scheduler::default();
+        Worker { plan, judge, decoder, bytes: Vec::new(), program, scheduler }
     }
 
     fn chunk(&mut self, first: u64, end: u64) -> Report {
         let mut report = Report::default();
         for index in first..end {
-            self.plan.campaign.generate(index, &mut self.bytes);
+            self.plan.campaign.generate(self.plan.number(index), &mut self.bytes);
             self.decoder.decode(&self.bytes, &mut self.program);
-            if let Some(trouble) = self.judge.judge(&self.program) {
-                let found = Found { index, times: 1, signature: trouble.signature() };
+            if let Some((trouble, schedule)) = self.execute(index) {
+                let (policy, signature) = (self.plan.policy(index), trouble.signature());
+                let found = Found { index, times: 1, policy, schedule, signature };
                 report.merge(Report { findings: vec![found], ..Report::default() });
                 if !self.plan.keep_going {
                     break;
@@ -173,5 +204,20 @@ impl<'a> Worker<'a> {
         }
         report.stats.merge(&self.judge.take_stats());
         report
+    }
+
+    /// Runs the program; what it showed, and its schedule if another than its own.
+    fn execute(&mut self, index: u64) -> Option<(Trouble, Option<Schedule>)> {
+        let policy = self.plan.policy(index);
+        let phases = || self.program.phases.iter().any(|phase| phase.steps.len() > 1);
+        if policy == Policy::Own || !phases() {
+            return self.judge.judge(&self.program).map(|trouble| (trouble, None));
+        }
+        if policy != Policy::ReadsFrom || index.is_multiple_of(ROUNDS) {
+            let seed = mix(self.plan.campaign.seed ^ mix(!index));
+            self.scheduler = policy.scheduler(&self.program, seed);
+        }
+        let (trouble, schedule) = self.judge.judge_under(&self.program, &mut self.scheduler)?;
+        Some((trouble, Some(schedule)))
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lockstep::Policy;
 use optimized::{Defect, Defects, Variant};
 
 use crate::{bisect, compare, corpus, explain, export, manual, minimise, report, triage};
@@ -25,6 +26,7 @@ Examples:
   mm-lockstep hunt --for 60s                        is the optimised side right? (silent if so)
   mm-lockstep hunt --defect pin-bias-on-large       can the harness find this bug by itself?
   mm-lockstep hunt --seed 7 --execs 1000000         the same million programs every time
+  mm-lockstep hunt --strategy pct --execs 100000    the same programs, scheduled otherwise
   mm-lockstep hunt --smoke                          does the generator still reach everything?
 
 With --execs, standard output is the same byte for byte whatever --threads is. A finding is made
@@ -48,6 +50,19 @@ A folder stands for every .txt file below it. A file that cannot be read does no
 from being run.
 
 Exit codes: 0 every program is clean, 1 one is not, 3 one cannot be read or has no operation.";
+
+const EXPLORE_EXAMPLES: &str = "\
+Examples:
+  mm-lockstep explore phase.txt                     is it right however the CPUs take turns?
+  mm-lockstep explore phase.txt --preemptions 3 --limit 10_000_000
+  mm-lockstep explore phase.txt --defect gup-fast-ignores-fork
+
+The bound counts preemptions over all phases of the program. It is raised step by step, so that a
+finding has the fewest; it is written to --findings with its schedule, and `mm-lockstep replay FILE`
+shows it again. A schedule is redundant if it only orders differently what does not touch.
+
+Exit codes: 0 no schedule shows anything (with `complete` false in JSON: of the first --limit), 1 a
+finding, 2 wrong usage, 3 no program, 4 a finding did not show itself again, 130 stopped.";
 
 const FMT_EXAMPLES: &str = "\
 Examples:
@@ -102,6 +117,9 @@ pub enum Command {
     Manual(manual::ManualArgs),
     /// Print the state after each operation of a program
     Show(ShowArgs),
+    /// Run a program under every schedule of its phases, within a bound
+    #[command(after_help = EXPLORE_EXAMPLES)]
+    Explore(ExploreArgs),
     /// Rewrite programs in canonical text form
     #[command(after_help = FMT_EXAMPLES)]
     Fmt(FmtArgs),
@@ -167,6 +185,10 @@ pub struct HuntArgs {
     /// Threads [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
+    /// Who schedules concurrent phases: own (the program's schedule), random-walk, pct, pos,
+    /// reads-from (8 executions a program) or round-robin [default: the first four in turn]
+    #[arg(long, value_name = "NAME", value_parser = policy_named)]
+    pub strategy: Option<Policy>,
     #[command(flatten)]
     pub defects: DefectArgs,
     /// Go on after the first finding; report one of each kind at the end
@@ -227,6 +249,30 @@ pub struct ShowArgs {
     pub format: Format,
 }
 
+/// Arguments of `explore`.
+#[derive(Debug, Args)]
+pub struct ExploreArgs {
+    /// The program, in text or byte form; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Preemptions at most
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=64))]
+    pub preemptions: u32,
+    /// Stop after this many schedules
+    #[arg(long, value_name = "N", default_value = "1_000_000", value_parser = count)]
+    pub limit: u64,
+    #[command(flatten)]
+    pub defects: DefectArgs,
+    #[command(flatten)]
+    pub bytes: BytesArg,
+    /// Where a finding is written
+    #[arg(long, value_name = "DIR", default_value = "findings")]
+    pub findings: PathBuf,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
 /// Arguments of `fmt`.
 #[derive(Debug, Args)]
 pub struct FmtArgs {
@@ -268,6 +314,13 @@ pub struct CostArgs {
     /// How to print the results
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+fn policy_named(text: &str) -> Result<Policy, String> {
+    Policy::find(text).ok_or_else(|| {
+        let names: Vec<&str> = Policy::ALL.iter().map(|policy| policy.name()).collect();
+        format!("no such strategy; there are {}", names.join(", "))
+    })
 }
 
 fn variant_named(text: &str) -> Result<Variant, String> {

@@ -29,7 +29,7 @@ pub struct Finding {
 
 /// Runs the execution again and makes its program smaller. `None`: it did not show itself again.
 pub fn minimised(found: Found, plan: &Plan) -> Option<Finding> {
-    let whole = campaign::program(plan, found.index);
+    let whole = campaign::program(plan, &found);
     // What only full snapshots see must not depend on which runs take them.
     let hidden =
         ["digest", "invariant", "cost"].iter().any(|kind| found.signature.class.starts_with(kind));
@@ -53,6 +53,7 @@ pub struct Json {
     path: String,
     index: u64,
     times: u64,
+    strategy: &'static str,
     step: Option<usize>,
     steps: usize,
     fields: Vec<[String; 3]>,
@@ -64,53 +65,21 @@ pub struct Json {
 impl Finding {
     /// Writes the program to a file of `dir`, which is created if need be.
     pub fn save(&self, dir: &Path, plan: &Plan) -> std::io::Result<PathBuf> {
-        std::fs::create_dir_all(dir).map_err(|error| write::at(dir, error))?;
-        let hash = program_hash(&self.program) as u32;
-        let path = dir.join(format!("{}-{hash:08x}.txt", self.found.signature.class));
-        let mut out = String::new();
-        // What a panic says may have many lines.
-        for line in self.headline().lines() {
-            let _ = writeln!(out, "# {line}");
-        }
-        for defect in on(plan.defects) {
-            let name = defect.info().name;
-            let _ = writeln!(out, "# defect: {name} -> {}", self.found.signature.class);
-        }
-        let _ = writeln!(
-            out,
-            "# seed {} execution {} of {} steps",
-            plan.campaign.seed, self.found.index, plan.campaign.steps
+        let Plan { campaign, defects, .. } = plan;
+        let origin = format!(
+            "seed {} execution {} of {} steps, schedule {}",
+            campaign.seed,
+            self.found.index,
+            campaign.steps,
+            self.found.policy.name()
         );
-        for line in replay_command(&path, plan.defects).lines() {
-            let _ = writeln!(out, "# {line}");
-        }
-        let _ = write!(out, "{}", self.program);
-        write::file(&path, &out)?;
-        Ok(path)
-    }
-
-    /// One line.
-    fn headline(&self) -> String {
-        let class = &self.found.signature.class;
-        match &self.trouble {
-            Trouble::Panicked(panic) => format!("{class} at {}: {}", panic.place, panic.message),
-            Trouble::Diverged(divergence) => {
-                let fields = render::fields(divergence, &Layout::of(&self.program));
-                match fields.first().zip(divergence.field()) {
-                    Some(([what, reference, optimized], field)) => {
-                        let [mine, theirs] = render::labels(field.what);
-                        format!("{class}: {what}: {mine} {reference}, {theirs} {optimized}")
-                    }
-                    None => class.clone(),
-                }
-            }
-        }
+        save(dir, &self.program, &self.trouble, *defects, &origin)
     }
 
     /// For people. `file`: where it was written, if it could be.
     pub fn tell(&self, file: Option<&Path>, plan: &Plan) -> String {
         let Found { index, times, .. } = self.found;
-        let mut out = format!("finding: {}\n", self.headline());
+        let mut out = format!("finding: {}\n", headline(&self.program, &self.trouble));
         let steps = self.program.steps().count();
         let _ = writeln!(
             out,
@@ -150,6 +119,7 @@ impl Finding {
             path: self.found.signature.path.clone(),
             index: self.found.index,
             times: self.found.times,
+            strategy: self.found.policy.name(),
             step: when.and_then(|when| match when {
                 When::Step(number, _) => Some(number + 1),
                 _ => None,
@@ -163,13 +133,59 @@ impl Finding {
     }
 }
 
+/// Writes a program that shows something to a file of `dir`, which is created if need be.
+pub fn save(
+    dir: &Path,
+    program: &Program,
+    trouble: &Trouble,
+    defects: Defects,
+    origin: &str,
+) -> std::io::Result<PathBuf> {
+    std::fs::create_dir_all(dir).map_err(|error| write::at(dir, error))?;
+    let (hash, class) = (program_hash(program) as u32, trouble.signature().class);
+    let path = dir.join(format!("{class}-{hash:08x}.txt"));
+    let mut out = String::new();
+    // What a panic says may have many lines.
+    for line in headline(program, trouble).lines() {
+        let _ = writeln!(out, "# {line}");
+    }
+    for defect in on(defects) {
+        let _ = writeln!(out, "# defect: {} -> {class}", defect.info().name);
+    }
+    let _ = writeln!(out, "# {origin}");
+    for line in replay_command(&path, defects).lines() {
+        let _ = writeln!(out, "# {line}");
+    }
+    let _ = write!(out, "{program}");
+    write::file(&path, &out)?;
+    Ok(path)
+}
+
+/// What a program showed, in one line.
+pub fn headline(program: &Program, trouble: &Trouble) -> String {
+    let class = trouble.signature().class;
+    match trouble {
+        Trouble::Panicked(panic) => format!("{class} at {}: {}", panic.place, panic.message),
+        Trouble::Diverged(divergence) => {
+            let fields = render::fields(divergence, &Layout::of(program));
+            match fields.first().zip(divergence.field()) {
+                Some(([what, reference, optimized], field)) => {
+                    let [mine, theirs] = render::labels(field.what);
+                    format!("{class}: {what}: {mine} {reference}, {theirs} {optimized}")
+                }
+                None => class,
+            }
+        }
+    }
+}
+
 /// The defects that are on.
 pub fn on(defects: Defects) -> impl Iterator<Item = Defect> {
     Defect::ALL.iter().copied().filter(move |&defect| defects.contains(defect))
 }
 
 /// How to see it again.
-fn replay_command(file: &Path, defects: Defects) -> String {
+pub fn replay_command(file: &Path, defects: Defects) -> String {
     format!("replay: mm-lockstep replay {}", command(file, defects))
 }
 

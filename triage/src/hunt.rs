@@ -100,6 +100,7 @@ fn plan(args: &HuntArgs) -> Plan {
             concurrent: 128,
             ..Campaign::new(args.seed)
         },
+        strategy: args.strategy,
         execs,
         time: args.time.or(if execs.is_none() { Some(USUAL_TIME) } else { None }),
         threads: args.threads.map_or(cores, usize::from),

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep::{Class, Divergence, Lockstep, Options, Stats, Verdict, When};
+use lockstep::{Class, Divergence, Lockstep, Options, Scheduler, Stats, Verdict, When};
 use optimized::{Defects, Path};
-use program::{Campaign, Decoder, Program};
+use program::{Campaign, Decoder, Program, Schedule};
 
 use crate::guard::{self, Panic};
 
@@ -100,15 +100,29 @@ impl Judge {
     /// Runs one program.
     #[inline]
     pub fn judge(&mut self, program: &Program) -> Option<Trouble> {
-        let trouble = match guard::catch(|| self.lockstep.run(program, &self.options)) {
-            Ok(Verdict::Clean) => return None,
-            Ok(Verdict::Diverged(divergence)) => Trouble::Diverged(divergence),
-            Err(panic) => Trouble::Panicked(panic),
-        };
-        // Whatever state the two were left in: no later program shall see it.
+        let result = guard::catch(|| self.lockstep.run(program, &self.options));
+        let trouble = trouble(result)?;
+        self.renew();
+        Some(trouble)
+    }
+
+    /// Runs one program under this schedule; what it showed, and the schedule as the program's own.
+    pub fn judge_under(
+        &mut self,
+        program: &Program,
+        scheduler: &mut Scheduler,
+    ) -> Option<(Trouble, Schedule)> {
+        let run = || self.lockstep.run_under(program, &self.options, scheduler);
+        let trouble = trouble(guard::catch(run))?;
+        let schedule = self.lockstep.schedule(program);
+        self.renew();
+        Some((trouble, schedule))
+    }
+
+    /// Whatever state the two were left in: no later program shall see it.
+    fn renew(&mut self) {
         self.stats.merge(&self.lockstep.take_stats());
         self.lockstep = Lockstep::new(self.defects);
-        Some(trouble)
     }
 
     /// Runs one program, watching the paths that it takes. Nothing of it is counted.
@@ -125,11 +139,7 @@ impl Judge {
                 steps.push(moment.optimized.hits());
             })
         };
-        let trouble = match guard::catch(run) {
-            Ok(Verdict::Clean) => None,
-            Ok(Verdict::Diverged(divergence)) => Some(Trouble::Diverged(divergence)),
-            Err(panic) => Some(Trouble::Panicked(panic)),
-        };
+        let trouble = trouble(guard::catch(run));
         let total = self.lockstep.take_stats().paths;
         // A step that diverges has been watched, but not what gives everything back, nor the steps
         // of a concurrent phase.
@@ -146,6 +156,14 @@ impl Judge {
         let paths: BTreeSet<_> = taken(steps.last()?, &total).collect();
         paths.iter().for_each(|path| suspicion.note(path, true));
         Some(Sight { trouble, paths })
+    }
+}
+
+fn trouble(result: Result<Verdict, Panic>) -> Option<Trouble> {
+    match result {
+        Ok(Verdict::Clean) => None,
+        Ok(Verdict::Diverged(divergence)) => Some(Trouble::Diverged(divergence)),
+        Err(panic) => Some(Trouble::Panicked(panic)),
     }
 }
 

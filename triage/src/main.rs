@@ -14,6 +14,7 @@ mod defects;
 mod diff;
 mod exit;
 mod explain;
+mod explore;
 mod export;
 mod finding;
 mod fmt;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Command::Hunt(args) => hunt::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Show(args) => show::run(&args),
+        Command::Explore(args) => explore::run(&args),
         Command::Fmt(args) => fmt::run(&args),
         Command::Minimise(args) => minimise::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -16,9 +16,9 @@
 //! ```
 //!
 //! A schedule record holds 1 to 5 slices: byte 1 has their number (bits 0..3), whether they belong
-//! to the loop (bit 3) and whether run lengths are exact (bits 4..8 all set); then CPU and run of
-//! each. When byte 7 says so, the page counts of the places follow the header as a record of five
-//! numbers of 19 bits.
+//! to the loop (bit 3) and whether they are exact (bits 4..8 all set); then CPU and run of each (if
+//! exact, the task times the number of CPUs is added to the CPU). When byte 7 says so, the page
+//! counts of the places follow the header as a record of five numbers of 19 bits.
 //!
 //! **Decoding is total.** [`Decoder::decode`] makes a valid program of any bytes: the magic and the
 //! version take up their place whatever they hold, missing bytes are zero, every argument resolves
