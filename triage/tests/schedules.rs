@@ -120,3 +120,23 @@ fn explore_finds_what_the_programs_own_schedule_does_not_show() {
     assert_code(&run(&dir, &[&["replay", &file][..], &defect].concat()), 1);
     assert_code(&run(&dir, &["replay", &file]), 0);
 }
+
+#[test]
+fn a_race_needs_its_one_preemption() {
+    let dir = directory("explore-race");
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus/defects/");
+    for (id, defect) in [
+        ("R01", "fork-without-write-protect-seq"),
+        ("R05", "gup-fast-no-recheck"),
+        ("R07", "lost-wakeup"),
+    ] {
+        let file = format!("{corpus}{id}-{defect}.txt");
+        let explore = |preemptions, more: &[&str]| {
+            let args = ["explore", file.as_str(), "--preemptions", preemptions];
+            run(&dir, &[&args, more].concat()).status.code()
+        };
+        assert_eq!(explore("0", &["--defect", defect]), Some(0), "{defect}");
+        assert_eq!(explore("1", &["--defect", defect]), Some(1), "{defect}");
+        assert_eq!(explore("2", &[]), Some(0), "{defect} is off");
+    }
+}
