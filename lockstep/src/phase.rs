@@ -6,7 +6,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use program::{Call, Faults, Kind, Marked, Op, Outcome, Program, Replay, Step};
+use program::{Call, Kind, Marked, Outcome, Program, Replay, Step};
 
 use crate::compare::{FieldDiff, Value, What};
 use crate::ops::Stable;
@@ -35,14 +35,12 @@ impl Stage {
 }
 
 /// Whether the steps of a phase run beside each other: they are on several CPUs, all of them have
-/// marks, page faults are classic, and the program holds no folio lock. Otherwise they run in text
-/// order.
+/// marks, and nothing in the program leaves behind what marks cannot tell yet. Otherwise they run
+/// in text order.
 pub(crate) fn concurrent(program: &Program, steps: &[Step]) -> bool {
-    let locks = || program.steps().any(|step| matches!(step.op, Op::LockPage { .. }));
     steps.iter().any(|step| step.cpu != steps[0].cpu)
         && steps.iter().all(|step| Kind::of(&step.op).has_marks())
-        && program.shape.faults == Faults::Classic
-        && !locks()
+        && !program.steps().any(|step| Kind::of(&step.op).outlasts_marks())
 }
 
 impl<R: Replay, O: Subject> Lockstep<R, O> {

@@ -182,6 +182,13 @@ impl Kind {
             )
     }
 
+    /// Whether later steps meet what it leaves behind (a folio lock, an armed VMA, a device's
+    /// entry) in ways that have no marks yet.
+    pub const fn outlasts_marks(self) -> bool {
+        Kind::DEVICE >> self as u32 & 1 == 1
+            || matches!(self, Kind::LockPage | Kind::UffdRegister | Kind::UffdRegisterSigbus)
+    }
+
     /// How often random bytes draw this kind, of [`Kind::TOTAL_WEIGHT`].
     pub fn weight(self) -> u8 {
         Kind::WEIGHTS[self as usize]

@@ -113,6 +113,11 @@ fn fingerprint(stats: &Stats) -> String {
     format!("{:016x}", stats.fingerprint)
 }
 
+/// Paths without a floor. Two need steps that cannot run beside others yet (docs/steps.md): a
+/// collapse, a userfaultfd event (alone it would block). The third is a rare one, once in some
+/// hundred thousand programs; `corpus/semantics/exclusive-fork-of-a-locked-page.txt` takes it.
+const BEYOND_SMOKE: [Path; 3] = [Path::SpfPmdChanged, Path::UffdWait, Path::ForkExclusiveLocked];
+
 /// The floors that were not reached.
 pub fn shortfalls(stats: &Stats) -> Vec<String> {
     let mut list = Vec::new();
@@ -126,7 +131,8 @@ pub fn shortfalls(stats: &Stats) -> Vec<String> {
             list.push(format!("operation {name} succeeds in {rate:.1}%, below {SUCCESS_FLOOR}%"));
         }
     }
-    for &path in Path::ALL.iter().filter(|&&path| hits(stats, path) == 0) {
+    let missed = |path: &&Path| hits(stats, **path) == 0 && !BEYOND_SMOKE.contains(path);
+    for &path in Path::ALL.iter().filter(missed) {
         list.push(format!("path {} was never taken", path.name()));
     }
     // Stated for programs of 16 steps; others in proportion.
