@@ -1,7 +1,7 @@
 //! The optimised side by itself: its books agree with its state, and it gives everything back.
 
 use optimized::World;
-use program::{Call, Layout, Model, Op, Outcome, Place, Program, Step, generate};
+use program::{Call, Kind, Layout, Model, Op, Outcome, Place, Program, Step, generate};
 
 /// Runs a program and then gives everything back; `check` looks after every step.
 fn run(world: &mut World, program: &Program, mut check: impl FnMut(&World, &str)) {
@@ -15,9 +15,10 @@ fn run(world: &mut World, program: &Program, mut check: impl FnMut(&World, &str)
         check(world, &format!("{what} {number}: {step:?}"));
         number += 1;
     };
-    // Steps that wait for a lock which the program holds never end; programs without are enough.
-    let locks = program.steps().any(|step| matches!(step.op, Op::LockPage { .. }));
-    if locks {
+    // Steps that wait for what the program holds (a folio lock, an event, a migration under way)
+    // never end; programs without are enough.
+    let waits = program.steps().any(|step| Kind::of(&step.op).outlasts_marks());
+    if waits {
         return;
     }
     for s in program.steps() {

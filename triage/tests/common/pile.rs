@@ -15,9 +15,17 @@ pub struct Made {
     pub defect: Defect,
 }
 
+/// Found once in some ten or hundred thousand programs: too rare to make artifacts of here.
+const RARE: [Defect; 4] = [
+    Defect::OrphanMigrationEntry,
+    Defect::MixedBatchNotPutBack,
+    Defect::DriverMapsWithoutRecheck,
+    Defect::NullDestination,
+];
+
 /// The first `count` defects of the catalogue that are told apart by their names alone.
 pub fn defects(count: usize) -> Vec<Defect> {
-    Defect::ALL.iter().copied().take(count).collect()
+    Defect::ALL.iter().copied().filter(|defect| !RARE.contains(defect)).take(count).collect()
 }
 
 /// Writes `each` artifacts of each defect, in a folder of its own below `dir`: what three engines
