@@ -25,7 +25,7 @@ pub fn file(path: &Path, content: &str) -> io::Result<()> {
     bytes(path, content.as_bytes())
 }
 
-/// As [`file`], for what is not text.
+/// As [`file()`], for what is not text.
 pub fn bytes(path: &Path, content: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
