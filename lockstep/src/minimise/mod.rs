@@ -3,7 +3,7 @@
 //!
 //! The order is syzkaller's: drop what follows the finding at once, then steps one by one from the
 //! back (a step takes what hangs on it along; a fork or mremap may instead be left out, with what
-//! follows done in the old place), then the schedule ([`schedule`]), then arguments ([`values`])
+//! follows done in the old place), then the schedule (`schedule.rs`), then arguments (`values.rs`)
 //! and the machine; over again until nothing changes, and at last two steps at a time. The
 //! predicate decides what "the same" is, so that the result is not another finding than the one
 //! that was asked for. Nothing is tried twice, and nothing depends on chance.
