@@ -5,53 +5,44 @@
 //! of the model): a page's mirror entries go when its CPU entry changes, and only then.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 
 use machine::Task;
-use program::{
-    Birth, Call, Device, Direction, Errno, MigratePfn, MigrationId, MmId, Op, Request, Ret, Select,
-    Site, Span, digest, hmm, written,
-};
+use program::{Birth, Call, Device, Direction, Errno, MmId, Op, Ret, Select, Site, Span};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
-use crate::folio::Foll;
 use crate::frame::Pfn;
-use crate::gup::GupFlags;
-use crate::hmm::HmmRange;
 use crate::memory::{Fault, Vmf};
 use crate::migrate_device::{MigrateVma, Pfns};
-use crate::pgtable::Pte;
-use crate::rmap::Walked;
 use crate::world::{Cx, World};
 
 /// An entry of a device's page table (`dmirror->pt`).
 #[derive(Clone, Copy, Debug)]
-struct MirrorPte {
-    device: Device,
-    mm: MmId,
-    vpn: u32,
-    pfn: Pfn,
-    write: bool,
+pub(crate) struct MirrorPte {
+    pub device: Device,
+    pub mm: MmId,
+    pub vpn: u32,
+    pub pfn: Pfn,
+    pub write: bool,
 }
 
 /// All state of the drivers.
 #[derive(Default)]
 pub(crate) struct Drivers {
-    mirrors: RefCell<Vec<MirrorPte>>,
+    pub mirrors: RefCell<Vec<MirrorPte>>,
     /// Allocated pages of each device, the oldest first.
     pages: [RefCell<Vec<Pfn>>; 2],
     removed: [Cell<bool>; 2],
     /// By `MigrationId`: open migrations.
-    open: RefCell<Vec<Option<Open>>>,
+    pub open: RefCell<Vec<Option<Open>>>,
 }
 
 /// An open migration.
 #[derive(Clone)]
-struct Open {
-    args: MigrateVma,
+pub(crate) struct Open {
+    pub args: MigrateVma,
     /// `migrate_vma_pages` is done.
-    paged: bool,
+    pub paged: bool,
 }
 
 impl Drivers {
@@ -69,7 +60,7 @@ impl World {
         2 * u32::from(self.shape.ptes)
     }
 
-    fn chunks(&self, span: Span) -> impl Iterator<Item = Span> + use<> {
+    pub(crate) fn chunks(&self, span: Span) -> impl Iterator<Item = Span> + use<> {
         let chunk = self.driver_chunk();
         let starts = (span.start..span.end).step_by(chunk as usize);
         starts.map(move |start| Span { start, end: span.end.min(start + chunk) })
@@ -136,7 +127,7 @@ impl World {
         done.map_or_else(Ret::Err, Ret::Ok)
     }
 
-    fn migration(
+    pub(crate) fn migration(
         &self,
         mm: Option<MmId>,
         device: Device,
@@ -145,99 +136,6 @@ impl World {
     ) -> MigrateVma {
         let (pfns, task) = (Vec::new(), Task(task.0));
         MigrateVma { mm, start: 0, pfns, device, select, fault_page: None, task }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "they are those of struct migrate_vma")]
-    async fn op_migrate_setup(
-        &self,
-        cx: &Cx,
-        mm: MmId,
-        span: Span,
-        migration: MigrationId,
-        device: Device,
-        select: Select,
-        fault: bool,
-    ) -> Result<u32, Errno> {
-        let mut args = self.migration(Some(mm), device, select, migration.task());
-        self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
-        let ready = match self.fault_page(mm, span.start, fault) {
-            Ok(page) => {
-                args.fault_page = page;
-                self.migrate_vma_setup(cx, &mut args, span).await
-            }
-            Err(errno) => Err(errno),
-        };
-        match ready {
-            // The driver keeps mmap_lock until it has finalized.
-            Ok(_) => self.migration_keep(migration, Open { args, paged: false }),
-            Err(_) => self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock"),
-        }
-        ready
-    }
-
-    /// The page that a driver names as `fault_page`: whatever there is.
-    fn fault_page(&self, mm: MmId, vpn: u32, fault: bool) -> Result<Option<Pfn>, Errno> {
-        match self.lookup_pte(mm, vpn) {
-            _ if !fault => Ok(None),
-            Pte::DevicePrivate { pfn, .. } => Ok(Some(pfn)),
-            _ => Err(Errno::EINVAL),
-        }
-    }
-
-    /// The migration stays open after the operation, with its locks.
-    fn migration_keep(&self, id: MigrationId, open: Open) {
-        let locked = |pfns: &Pfns| [pfns.src, pfns.dst].into_iter().flatten();
-        for page in open.args.pfns.iter().flat_map(locked) {
-            if self.frames.lock(page).owner().is_some() {
-                self.frames.lock(page).keep(&self.machine);
-            }
-        }
-        if open.args.mm.is_some() {
-            self.machine.released(); // mmap_lock
-        }
-        self.migration_terms(id, &open.args, true);
-        let at = usize::from(id.0);
-        let mut list = self.drivers.open.borrow_mut();
-        if list.len() <= at {
-            list.resize(at + 1, None);
-        }
-        list[at] = Some(open);
-    }
-
-    /// The next operation of a migration takes it over.
-    fn migration_take(&self, id: MigrationId) -> Option<Open> {
-        let open = self.drivers.open.borrow_mut().get_mut(usize::from(id.0))?.take()?;
-        self.migration_terms(id, &open.args, false);
-        let locked = |pfns: &Pfns| [pfns.src, pfns.dst].into_iter().flatten();
-        for page in open.args.pfns.iter().flat_map(locked) {
-            if self.frames.lock(page).owner().is_some() {
-                self.machine.acquired();
-            }
-        }
-        if open.args.mm.is_some() {
-            self.machine.acquired();
-        }
-        Some(open)
-    }
-
-    fn migration_terms(&self, id: MigrationId, args: &MigrateVma, add: bool) {
-        for (index, pfns) in (0..).zip(&args.pfns) {
-            let term = digest::migration(id, index, self.migrate_pfn(pfns));
-            if add { self.frames.add(term) } else { self.frames.sub(term) }
-        }
-    }
-
-    fn migrate_pfn(&self, pfns: &Pfns) -> MigratePfn {
-        let name = |page: Option<Pfn>| page.map(|page| self.frames.name(page));
-        MigratePfn { src: name(pfns.src), migrate: pfns.migrate, dst: name(pfns.dst) }
-    }
-
-    /// Every open migration, for the snapshot.
-    pub(crate) fn migrations_view(&self) -> BTreeMap<MigrationId, Vec<MigratePfn>> {
-        let open = self.drivers.open.borrow();
-        let view = |open: &Open| open.args.pfns.iter().map(|pfns| self.migrate_pfn(pfns)).collect();
-        let listed = (0..).map(MigrationId).zip(open.iter());
-        listed.filter_map(|(id, open)| Some((id, view(open.as_ref()?)))).collect()
     }
 
     /// `dmirror_devmem_alloc_page`: locked, with one reference (`zone_device_page_init`).
@@ -376,196 +274,5 @@ impl World {
             return Err(Fault::Sigbus);
         }
         Ok(())
-    }
-
-    /// `dmirror_read`, `dmirror_write`: through the device's own page table, faulting a page at a
-    /// time.
-    async fn device_access(
-        &self,
-        cx: &Cx,
-        mm: MmId,
-        span: Span,
-        device: Device,
-        write: bool,
-        data: &mut Vec<u64>,
-    ) -> Result<u32, Errno> {
-        for vpn in span.start..span.end {
-            let pfn = self.mirror_page(cx, mm, vpn, device, write).await?;
-            if write {
-                self.frames.set_data(pfn, written(cx.number, vpn - span.start));
-            } else {
-                data.push(self.frames.data(pfn));
-            }
-        }
-        Ok(span.end - span.start)
-    }
-
-    /// `dmirror_fault` of one page, if the mirror does not permit the access.
-    async fn mirror_page(
-        &self,
-        cx: &Cx,
-        mm: MmId,
-        vpn: u32,
-        device: Device,
-        write: bool,
-    ) -> Result<Pfn, Errno> {
-        if let Some(entry) = self.mirror(device, mm, vpn).filter(|entry| entry.write || !write) {
-            self.hit(Path::MirrorHit);
-            return Ok(entry.pfn);
-        }
-        let request = if write { Request::Write } else { Request::Fault };
-        let span = Span { start: vpn, end: vpn + 1 };
-        let mut range = HmmRange { mm, span, request, odd: false, device, pfns: Vec::new() };
-        self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
-        let result = self.hmm_range_fault(cx, &mut range).await;
-        self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
-        result?;
-        // dmirror_do_fault
-        let found = range.pfns[0];
-        let (Some(pfn), writable) = (found.page, found.flags & hmm::WRITE != 0) else {
-            return Err(Errno::EFAULT);
-        };
-        if write && !writable {
-            return Err(Errno::EFAULT);
-        }
-        self.mirror_store(MirrorPte { device, mm, vpn, pfn, write: writable });
-        Ok(pfn)
-    }
-
-    fn mirror(&self, device: Device, mm: MmId, vpn: u32) -> Option<MirrorPte> {
-        let mirrors = self.drivers.mirrors.borrow();
-        let at = |entry: &&MirrorPte| (entry.device, entry.mm, entry.vpn) == (device, mm, vpn);
-        mirrors.iter().find(at).copied()
-    }
-
-    fn mirror_store(&self, new: MirrorPte) {
-        let mut mirrors = self.drivers.mirrors.borrow_mut();
-        let at = |entry: &MirrorPte| {
-            (entry.device, entry.mm, entry.vpn) == (new.device, new.mm, new.vpn)
-        };
-        mirrors.retain(|entry| !at(entry));
-        mirrors.push(new);
-    }
-
-    /// `mmu_interval_notifier_ops.invalidate` of both drivers.
-    #[inline]
-    pub(crate) fn mirrors_invalidate(&self, mm: MmId, start: u32, end: u32) {
-        let mut mirrors = self.drivers.mirrors.borrow_mut();
-        if !mirrors.is_empty() {
-            mirrors.retain(|entry| entry.mm != mm || !(start..end).contains(&entry.vpn));
-        }
-    }
-
-    /// `dmirror_snapshot`: chunk by chunk. Reports flags and content of each page.
-    #[expect(clippy::too_many_arguments, reason = "they are those of struct hmm_range")]
-    async fn device_snapshot(
-        &self,
-        cx: &Cx,
-        mm: MmId,
-        span: Span,
-        device: Device,
-        request: Request,
-        odd: bool,
-        data: &mut Vec<u64>,
-    ) -> Result<u32, Errno> {
-        for span in self.chunks(span) {
-            let mut range = HmmRange { mm, span, request, odd, device, pfns: Vec::new() };
-            self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
-            let result = self.hmm_range_fault(cx, &mut range).await;
-            self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
-            result?;
-            data.extend(range.pfns.iter().map(|found| {
-                hmm::word(found.flags, found.page.map_or(0, |page| self.frames.data(page)))
-            }));
-        }
-        Ok(span.end - span.start)
-    }
-
-    /// `dmirror_exclusive`: chunk by chunk; -EBUSY unless every page of a chunk became exclusive.
-    async fn device_exclusive(
-        &self,
-        cx: &Cx,
-        mm: MmId,
-        span: Span,
-        device: Device,
-        data: &mut Vec<u64>,
-    ) -> Result<u32, Errno> {
-        for chunk in self.chunks(span) {
-            let found = self.make_device_exclusive_range(cx, mm, chunk).await;
-            let wanted = (chunk.end - chunk.start) as usize;
-            let mut mapped = 0;
-            for (vpn, page) in (chunk.start..chunk.end).zip(&found) {
-                let Some(pfn) = *page else { continue };
-                if found.len() == wanted {
-                    // dmirror_atomic_map
-                    self.mirror_store(MirrorPte { device, mm, vpn, pfn, write: false });
-                    mapped += 1;
-                }
-                data.push(self.frames.data(pfn));
-                self.folio_unlock(cx, pfn);
-                self.folio_put(pfn);
-            }
-            if mapped < wanted {
-                data.clear();
-                return Err(Errno::EBUSY);
-            }
-        }
-        Ok(span.end - span.start)
-    }
-
-    /// `make_device_exclusive_range`: the pages that GUP found, each locked and referenced if it
-    /// is exclusive now.
-    async fn make_device_exclusive_range(&self, cx: &Cx, mm: MmId, span: Span) -> Vec<Option<Pfn>> {
-        let get: Foll = Some(program::Foll::Get);
-        let flags = GupFlags { write: true, foll: get, split_pmd: true, ..GupFlags::default() };
-        let mut pages = Vec::new();
-        if self.get_user_pages(cx, mm, span, flags, &mut pages).await.is_err() {
-            return Vec::new();
-        }
-        let mut found = Vec::new();
-        for (vpn, page) in (span.start..).zip(pages) {
-            let head = self.frames.head(page);
-            let tail = page != head;
-            if tail || !self.folio_trylock(cx, head) {
-                self.hit(Path::ExclusiveFailed);
-                self.folio_put(head);
-                found.push(None);
-            } else if !self.folio_make_device_exclusive(cx, head, mm, vpn).await {
-                self.hit(Path::ExclusiveFailed);
-                self.folio_unlock(cx, head);
-                self.folio_put(head);
-                found.push(None);
-            } else {
-                found.push(Some(page));
-            }
-        }
-        found
-    }
-
-    /// `folio_make_device_exclusive`: every PTE of the folio becomes a device-exclusive entry;
-    /// whether the one at the address was writable and none is left.
-    async fn folio_make_device_exclusive(&self, cx: &Cx, head: Pfn, mm: MmId, vpn: u32) -> bool {
-        if !self.frames.anon(head) {
-            return false;
-        }
-        let mut valid = false;
-        for walked in self.rmap_walk(head) {
-            let Walked::Pte { mm: of, table, vpn: at } = walked else { break };
-            self.ptl_lock(cx, of).await;
-            let pte = self.pte(table, at);
-            if let Pte::Present { pfn, bits } = pte {
-                self.hit(Path::MadeExclusive);
-                valid |= (of, at) == (mm, vpn) && bits.write;
-                let entry = Pte::DeviceExclusive { pfn, write: bits.write };
-                self.set_pte(of, table, at, Pte::None);
-                self.set_pte(of, table, at, entry);
-                self.folio_remove_rmap_pte(pfn);
-            }
-            self.ptl_unlock(cx, of);
-            if !matches!(pte, Pte::Present { .. }) {
-                break;
-            }
-        }
-        valid && self.frames.mapcount(head) == 0
     }
 }

@@ -1,11 +1,13 @@
 //! Reverse mapping (kernel: `mm/rmap.c`).
 
-use program::{MmId, ObjectId};
+use program::{MmId, ObjectId, Span};
 
+use crate::coverage::Path;
+use crate::folio::Foll;
 use crate::frame::{Mapping, Pfn};
-use crate::world::{Cx, World};
-
+use crate::gup::GupFlags;
 use crate::pgtable::{Bits, Migration, Pmd, Pte, Table};
+use crate::world::{Cx, World};
 
 /// One place that maps a folio or has another entry for it (`page_vma_mapped_walk`).
 #[derive(Clone, Copy, Debug)]
@@ -238,6 +240,67 @@ impl World {
             Bits { read: vma.readable(), write, dirty }
         });
         Bits { write: prot.write || kind == Migration::Writable, ..prot }
+    }
+
+    /// `make_device_exclusive_range`: the pages that GUP found, each locked and referenced if it
+    /// is exclusive now.
+    pub(crate) async fn make_device_exclusive_range(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        span: Span,
+    ) -> Vec<Option<Pfn>> {
+        let get: Foll = Some(program::Foll::Get);
+        let flags = GupFlags { write: true, foll: get, split_pmd: true, ..GupFlags::default() };
+        let mut pages = Vec::new();
+        if self.get_user_pages(cx, mm, span, flags, &mut pages).await.is_err() {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for (vpn, page) in (span.start..).zip(pages) {
+            let head = self.frames.head(page);
+            let tail = page != head;
+            if tail || !self.folio_trylock(cx, head) {
+                self.hit(Path::ExclusiveFailed);
+                self.folio_put(head);
+                found.push(None);
+            } else if !self.folio_make_device_exclusive(cx, head, mm, vpn).await {
+                self.hit(Path::ExclusiveFailed);
+                self.folio_unlock(cx, head);
+                self.folio_put(head);
+                found.push(None);
+            } else {
+                found.push(Some(page));
+            }
+        }
+        found
+    }
+
+    /// `folio_make_device_exclusive`: every PTE of the folio becomes a device-exclusive entry;
+    /// whether the one at the address was writable and none is left.
+    async fn folio_make_device_exclusive(&self, cx: &Cx, head: Pfn, mm: MmId, vpn: u32) -> bool {
+        if !self.frames.anon(head) {
+            return false;
+        }
+        let mut valid = false;
+        for walked in self.rmap_walk(head) {
+            let Walked::Pte { mm: of, table, vpn: at } = walked else { break };
+            self.ptl_lock(cx, of).await;
+            let pte = self.pte(table, at);
+            if let Pte::Present { pfn, bits } = pte {
+                self.hit(Path::MadeExclusive);
+                valid |= (of, at) == (mm, vpn) && bits.write;
+                let entry = Pte::DeviceExclusive { pfn, write: bits.write };
+                self.set_pte(of, table, at, Pte::None);
+                self.set_pte(of, table, at, entry);
+                self.folio_remove_rmap_pte(pfn);
+            }
+            self.ptl_unlock(cx, of);
+            if !matches!(pte, Pte::Present { .. }) {
+                break;
+            }
+        }
+        valid && self.frames.mapcount(head) == 0
     }
 }
 
