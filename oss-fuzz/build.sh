@@ -5,7 +5,7 @@
 cd "${PROJECT:-$SRC/mm-lockstep}"
 
 # What is fuzzed; `decode` is only measured.
-targets="sequential concurrent differential text"
+targets="sequential concurrent device longterm differential text"
 
 # The toolchain of the image decides; the project itself needs none but stable.
 cargo fuzz build -O --debug-assertions
@@ -35,8 +35,7 @@ for target in $targets; do
     if [ -n "$(ls "$seeds/$target")" ]; then
         (cd "$seeds/$target" && find . -type f | sort | zip -q "$OUT/${target}_seed_corpus.zip" -@)
     fi
-    for extra in dict options; do
-        if [ -f "fuzz/$target.$extra" ]; then cp "fuzz/$target.$extra" "$OUT/"; fi
-    done
+    cp "fuzz/$target.options" "$OUT/"
 done
+scripts/dictionary.sh >"$OUT/text.dict"
 rm -rf "$seeds"

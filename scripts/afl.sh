@@ -13,7 +13,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-target=${1:?which target? sequential, concurrent, differential, text}
+target=${1:?which target? sequential, concurrent, device, longterm, differential, text}
 instances=${2:-$(nproc)}
 seconds=${3:-}
 out=${OUT:-afl/$target}

@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-target=${1:?which target? sequential, concurrent, differential, text}
+target=${1:?which target? sequential, concurrent, device, longterm, differential, text}
 corpus=${2:-}
 tool() {
     local sysroot

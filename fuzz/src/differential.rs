@@ -6,7 +6,6 @@ use std::fmt::Write;
 use lockstep::domain::Domain;
 use lockstep::{Divergence, Lockstep, Options, Signature, Verdict, minimise, render};
 use optimized::{Defect, Defects};
-use program::generate::PHASE_KINDS;
 use program::{Campaign, Decoder, Kind, Layout, Program};
 
 use crate::alarm::Alarm;
@@ -74,9 +73,6 @@ impl Harness {
     fn verdict(&mut self, bytes: &[u8]) -> Verdict {
         let Harness { lockstep, decoder, program, domain, .. } = self;
         decoder.decode(bytes, program);
-        if !can_run(program) {
-            return Verdict::Clean;
-        }
         let verdict = domain.run(lockstep, program, &OPTIONS, cells::hit);
         if verdict != Verdict::Clean {
             // Whatever state the two were left in: no later program shall see it.
@@ -117,13 +113,6 @@ impl Harness {
         let _ = writeln!(report, "\n{small}\nreplay: mm-lockstep replay --bytes FILE");
         Alarm { family: divergence.class.family(), signature, report }
     }
-}
-
-/// Whether the operations of its phases are all of kinds that run in phases.
-fn can_run(program: &Program) -> bool {
-    let phases = program.phases.iter().filter(|phase| phase.steps.len() > 1);
-    let mut kinds = phases.flat_map(|phase| &phase.steps).map(|step| Kind::of(&step.op).bit());
-    kinds.all(|kind| PHASE_KINDS & kind != 0)
 }
 
 /// The defects named in `MM_LOCKSTEP_DEFECT` (comma separated), to see an engine find one.

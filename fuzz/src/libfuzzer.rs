@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use libfuzzer_sys::{Corpus, fuzzer_mutate};
-use program::{Mutator, SplitMix64};
+use program::{Family, Mutator, SplitMix64};
 
 use crate::target::Target;
 
@@ -11,7 +11,8 @@ use crate::target::Target;
 const RAW: u64 = 8;
 
 thread_local! {
-    static MUTATOR: RefCell<(Mutator, Vec<u8>)> = RefCell::default();
+    /// A process has one target, and that one family.
+    static MUTATOR: RefCell<Option<(Mutator, Vec<u8>)>> = const { RefCell::new(None) };
 }
 
 /// Runs one input; a finding ends the process.
@@ -30,11 +31,10 @@ pub fn mutate(target: &Target, bytes: &mut [u8], len: usize, max: usize, seed: u
         // Nothing would be taken for a single blank.
         return fuzzer_mutate(bytes, len, max).max(1);
     };
-    MUTATOR.with_borrow_mut(|(mutator, buffer)| {
+    with_mutator(family, |mutator, buffer| {
         buffer.clear();
         buffer.extend(&bytes[..len]);
         mutator.mutate(buffer, max, rng.next_u64());
-        family.steer(buffer);
         bytes[..buffer.len()].copy_from_slice(buffer);
         buffer.len()
     })
@@ -42,12 +42,16 @@ pub fn mutate(target: &Target, bytes: &mut [u8], len: usize, max: usize, seed: u
 
 /// Crosses two inputs; returns how many bytes of `out` are used.
 pub fn cross(target: &Target, a: &[u8], b: &[u8], out: &mut [u8], seed: u32) -> usize {
-    MUTATOR.with_borrow_mut(|(mutator, buffer)| {
+    with_mutator(target.family.unwrap_or(Family::DIFFERENTIAL), |mutator, buffer| {
         mutator.cross(a, b, out.len(), seed.into(), buffer);
-        if let Some(family) = target.family {
-            family.steer(buffer);
-        }
         out[..buffer.len()].copy_from_slice(buffer);
         buffer.len()
+    })
+}
+
+fn with_mutator<T>(family: Family, change: impl FnOnce(&mut Mutator, &mut Vec<u8>) -> T) -> T {
+    MUTATOR.with_borrow_mut(|slot| {
+        let (mutator, buffer) = slot.get_or_insert_with(|| (Mutator::new(family), Vec::new()));
+        change(mutator, buffer)
     })
 }

@@ -19,6 +19,10 @@ impl Target {
     pub const SEQUENTIAL: Target = Target::of(Family::SEQUENTIAL);
     /// Both sides in lockstep, several CPUs at once.
     pub const CONCURRENT: Target = Target::of(Family::CONCURRENT);
+    /// Both sides in lockstep, a driver and its memory.
+    pub const DEVICE: Target = Target::of(Family::DEVICE);
+    /// Both sides in lockstep, longterm pins and what gets into their way.
+    pub const LONGTERM: Target = Target::of(Family::LONGTERM);
     /// Both sides in lockstep, every program.
     pub const DIFFERENTIAL: Target = Target::of(Family::DIFFERENTIAL);
     /// The parser of the text form.

@@ -305,7 +305,7 @@ impl Kind {
 }
 
 /// As a mask: faster to look into than a `match` of many arms where kinds come at random.
-const fn bits(kinds: &[Kind]) -> u64 {
+pub(crate) const fn bits(kinds: &[Kind]) -> u64 {
     let (mut bits, mut at) = (0, 0);
     while at < kinds.len() {
         bits |= 1 << kinds[at] as u32;

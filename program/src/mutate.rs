@@ -6,6 +6,7 @@
 
 use crate::codec::{Decoder, HEADER_BYTES, MAX_STEPS, RECORD_BYTES, SLICES_A_RECORD};
 use crate::edit;
+use crate::family::Family;
 use crate::generate::Campaign;
 use crate::op::Step;
 use crate::program::Program;
@@ -18,13 +19,19 @@ const FRESH_STEPS: usize = 16;
 const TRIES: usize = 8;
 
 /// Mutates byte forms, keeping its buffers from one to the next.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Mutator {
+    family: Family,
     decoder: Decoder,
     program: Program,
 }
 
 impl Mutator {
+    /// One that aims at programs of a family.
+    pub fn new(family: Family) -> Mutator {
+        Mutator { family, decoder: Decoder::default(), program: Program::default() }
+    }
+
     /// Replaces a byte form by that of a program a little different, of at most `max` bytes.
     /// The same seed makes the same of the same bytes.
     pub fn mutate(&mut self, bytes: &mut Vec<u8>, max: usize, seed: u64) {
@@ -32,8 +39,7 @@ impl Mutator {
         let room = max.saturating_sub(HEADER_BYTES) / RECORD_BYTES;
         if bytes.len() < HEADER_BYTES + RECORD_BYTES || room < 2 || rng.below(64) == 0 {
             let steps = FRESH_STEPS.min(room).max(1);
-            let concurrent = (rng.next_u64() & 0x100) as u16;
-            Campaign { steps, concurrent, ..Campaign::new(rng.next_u64()) }.generate(0, bytes);
+            self.family.generate(steps, &mut rng, bytes);
             bytes.truncate(max.max(1));
             return;
         }
@@ -51,7 +57,7 @@ impl Mutator {
         loop {
             *bytes = best.encode();
             if bytes.len() <= max {
-                return;
+                return self.family.steer(bytes);
             }
             let at = rng.below(best.steps().count() as u64) as usize;
             match edit::remove_step(&best, at).filter(|shorter| !shorter.phases.is_empty()) {
@@ -74,6 +80,7 @@ impl Mutator {
         out.resize(out.len().max(HEADER_BYTES), 0);
         out.extend(b.get(tail..).unwrap_or_default());
         out.truncate(max.max(1));
+        self.family.steer(out);
     }
 
     fn change(&mut self, program: &Program, rng: &mut SplitMix64) -> Option<Program> {
@@ -119,7 +126,7 @@ impl Mutator {
             chunk.copy_from_slice(&bytes[..chunk.len()]);
         }
         let before = if inside { phase + 1 } else { phase };
-        let step = self.step(program, before, inside, &mut record)?;
+        let step = self.step(program, before, inside, &mut record, rng)?;
         edit::insert_step(program, phase, inside, step)
     }
 
@@ -130,6 +137,7 @@ impl Mutator {
         phases: usize,
         inside: bool,
         record: &mut [u8; RECORD_BYTES],
+        rng: &mut SplitMix64,
     ) -> Option<Step> {
         let mut prefix = Program { expects: Vec::new(), ..program.clone() };
         prefix.phases.truncate(phases);
@@ -139,6 +147,7 @@ impl Mutator {
         if inside {
             bytes[3] |= 0xC0;
         }
+        self.family.focus(&mut bytes, inside, rng);
         record[0] %= 0xC0;
         record[1] = record[1] & 0x7F | u8::from(inside) << 7;
         bytes.extend(&*record);

@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 
 use program::codec::{HEADER_BYTES, RECORD_BYTES};
-use program::{Campaign, Mutator, Program, SplitMix64};
+use program::{Campaign, Family, Mutator, Program, SplitMix64};
 
 const MAX: usize = HEADER_BYTES + 24 * RECORD_BYTES;
 
+fn mutator() -> Mutator {
+    Mutator::new(Family::DIFFERENTIAL)
+}
+
 #[test]
 fn chains_of_mutations_stay_valid_short_and_reproducible() {
-    let (mut mutator, mut again) = (Mutator::default(), Mutator::default());
+    let (mut mutator, mut again) = (mutator(), mutator());
     for seed in 0..40 {
         let mut bytes = Vec::new();
         let campaign = Campaign { concurrent: 128, ..Campaign::new(seed) };
@@ -29,7 +33,7 @@ fn chains_of_mutations_stay_valid_short_and_reproducible() {
 
 #[test]
 fn most_mutations_change_little_and_something() {
-    let (mut mutator, mut bytes) = (Mutator::default(), Vec::new());
+    let (mut mutator, mut bytes) = (mutator(), Vec::new());
     let (mut same, mut kept) = (0, 0);
     for seed in 0..400 {
         Campaign::new(seed).generate(0, &mut bytes);
@@ -48,7 +52,7 @@ fn most_mutations_change_little_and_something() {
 
 #[test]
 fn every_short_input_and_limit_is_taken() {
-    let mut mutator = Mutator::default();
+    let mut mutator = mutator();
     let (mut rng, mut out) = (SplitMix64::new(1), Vec::new());
     for len in 0..64 {
         for max in [1, 2, 15, 16, 17, 28, 40, 64] {
@@ -68,7 +72,7 @@ fn the_empty_program_grows() {
     for seed in 0..200 {
         let mut bytes = vec![0; HEADER_BYTES];
         for round in 0..4 {
-            Mutator::default().mutate(&mut bytes, MAX, seed << 8 | round);
+            mutator().mutate(&mut bytes, MAX, seed << 8 | round);
         }
         grown += u32::from(Program::decode(&bytes).steps().count() > 1);
     }
@@ -80,7 +84,7 @@ fn the_empty_program_grows() {
     schedule[HEADER_BYTES + RECORD_BYTES] = 0xFF;
     assert_eq!(Program::decode(&schedule).steps().count(), 0);
     for seed in 0..400 {
-        Mutator::default().mutate(&mut schedule.clone(), MAX, seed);
+        mutator().mutate(&mut schedule.clone(), MAX, seed);
     }
 }
 
@@ -91,7 +95,7 @@ fn a_crossing_has_steps_of_both() {
     Campaign::new(2).generate(0, &mut b);
     let mut both = 0;
     for seed in 0..100 {
-        Mutator::default().cross(&a, &b, 4096, seed, &mut out);
+        mutator().cross(&a, &b, 4096, seed, &mut out);
         assert!((out.len() - HEADER_BYTES).is_multiple_of(RECORD_BYTES));
         let has = |of: &[u8]| {
             of[HEADER_BYTES..]
@@ -101,4 +105,21 @@ fn a_crossing_has_steps_of_both() {
         both += u32::from(has(&a) && has(&b));
     }
     assert!(both >= 70, "{both} of 100");
+}
+
+#[test]
+fn what_is_made_of_a_family_stays_in_it() {
+    for family in Family::ALL {
+        let (mut mutator, mut bytes) = (Mutator::new(family), Vec::new());
+        let mut held = 0;
+        for seed in 0..400 {
+            // Eight changes of one program made from nothing, then the next.
+            if seed % 8 == 0 {
+                bytes.clear();
+            }
+            mutator.mutate(&mut bytes, MAX, seed);
+            held += u32::from(family.holds(&Program::decode(&bytes)));
+        }
+        assert!(held >= 280, "{}: {held} of 400", family.name);
+    }
 }

@@ -116,7 +116,14 @@ fn a_family_takes_only_its_own() {
         let args = ["corpus", "export", "a.txt", "--family", family, "--into", family];
         run(&dir, &[&args[..], &["--format", "json"]].concat())
     };
-    for (family, written) in [("sequential", "1"), ("concurrent", "0"), ("differential", "1")] {
+    let families = [
+        ("sequential", "1"),
+        ("concurrent", "0"),
+        ("device", "0"),
+        ("longterm", "0"),
+        ("differential", "1"),
+    ];
+    for (family, written) in families {
         let output = export(family);
         assert_code(&output, 0);
         assert!(out(&output).contains(&format!("\"written\": {written}")), "{}", out(&output));

@@ -67,6 +67,17 @@ pub(super) fn decode(bytes: [u8; 5], shape: &mut Shape) -> (bool, bool) {
     (concurrent, explicit)
 }
 
+/// The byte of the header for page counts, changed so that devices have memory; what says that the
+/// counts follow stays.
+pub(crate) fn with_devices(pages: u8) -> u8 {
+    match pages {
+        EXPLICIT_PAGES => EXPLICIT_PAGES,
+        exact @ 0..16 => exact | 8,
+        // Without the highest bit: no other may come to say that counts follow.
+        other => (other & 0x7F | 0x0C).max(0x1C),
+    }
+}
+
 /// Bits of a page count that follows a header.
 const COUNT_BITS: usize = 19;
 

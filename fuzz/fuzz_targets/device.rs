@@ -1,0 +1,4 @@
+//! Fuzz target `device`.
+#![cfg_attr(all(fuzzing, not(feature = "afl")), no_main)]
+
+fuzz::programs!(DEVICE);
