@@ -36,7 +36,7 @@ pub fn lanes(trace: &[Marked], at: Option<usize>, layout: &Layout, names: &Names
 fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
     let page = |mm: MmId, vpn: u32| format!("mm{} {}", mm.0, names::page(layout, vpn));
     let what = match marked.mark {
-        Mark::Load { mm, vpn }
+        Mark::Load { mm, vpn, .. }
         | Mark::Store { mm, vpn, .. }
         | Mark::Forbidden { mm, vpn, .. }
         | Mark::Hole { mm, vpn }
@@ -59,7 +59,7 @@ fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
         Mark::HasPinned { mm } | Mark::MmGone { mm } | Mark::Child { child: mm } => {
             format!("mm{}", mm.0)
         }
-        Mark::Vmas { mm, span } => {
+        Mark::Vmas { mm, span } | Mark::Flush { mm, span } => {
             format!("{}..{}", page(mm, span.start), names::page(layout, span.end - 1))
         }
         Mark::CopyFrom { page } => names.page_ref(page),
@@ -74,6 +74,12 @@ fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
         Mark::CacheAdd { index, .. } | Mark::Evict { index, .. } => format!("page {index}"),
         Mark::Drain { cpu } => format!("cpu{cpu}"),
         Mark::Begin | Mark::Return | Mark::Kept => String::new(),
+    };
+    let what = match marked.mark {
+        Mark::Load { stale: Some(old), .. } | Mark::Store { stale: Some(old), .. } => {
+            format!("{what} by TLB {}", names.page_ref(old))
+        }
+        _ => what,
     };
     let number = marked.number.map_or_else(String::new, |number| format!("{}. ", number + 1));
     let mut text = format!("{number}{} {what}", marked.mark.name());

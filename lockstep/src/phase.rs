@@ -47,15 +47,15 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
     /// Runs the phase, whose first step has this number, and judges it.
     pub(crate) fn phase(
         &mut self,
+        program: &Program,
         phase: usize,
         first: usize,
-        steps: &[Step],
     ) -> Result<(), Box<Divergence>> {
         let layout = std::mem::take(&mut self.layout);
-        let calls: Vec<Call<'_>> = (first..)
-            .zip(steps)
-            .map(|(number, step)| Call { number, step, layout: &layout })
-            .collect();
+        let call = |(number, step)| Call { number, step, layout: &layout };
+        (0..).zip(program.steps()).take(first).for_each(|at| self.optimized.tlb_keeps(call(at)));
+        let steps = &program.phases[phase].steps;
+        let calls: Vec<Call<'_>> = (first..).zip(steps).map(call).collect();
         let result = self.play(phase, first, &calls);
         self.layout = layout;
         result

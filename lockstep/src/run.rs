@@ -164,7 +164,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         for (phase, Phase { steps }) in program.phases.iter().enumerate() {
             let concurrent = O::CONCURRENT && phase::concurrent(program, steps);
             if concurrent {
-                self.phase(phase, count, steps)?;
+                self.phase(program, phase, count)?;
                 trace ^= self.stage.hash(self.optimized.decisions());
             }
             for (at, step) in steps.iter().enumerate() {

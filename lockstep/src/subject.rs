@@ -46,6 +46,9 @@ pub trait Subject: Model {
     /// Whether [`Subject::run_phase`] is there. If not, the steps of a phase run in text order.
     const CONCURRENT: bool = false;
 
+    /// The next phase begins with what this step, an earlier one, left in the TLB of its CPU.
+    fn tlb_keeps(&mut self, _call: Call<'_>) {}
+
     /// Runs steps of several CPUs at the same time; `outs` gets what they returned.
     fn run_phase<S: Strategy>(
         &mut self,
@@ -91,6 +94,10 @@ impl Subject for World {
         strategy: &mut S,
     ) -> machine::Verdict {
         World::run_phase(self, calls, outs, strategy).verdict
+    }
+
+    fn tlb_keeps(&mut self, call: Call<'_>) {
+        World::tlb_keeps(self, call);
     }
 
     fn decisions(&mut self) -> &[u8] {

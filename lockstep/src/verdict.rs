@@ -273,6 +273,7 @@ fn of_mark(mark: Mark) -> Class {
         | Mark::Follow { .. }
         | Mark::SplitPmd { .. }
         | Mark::Zap { .. }
+        | Mark::Flush { .. }
         | Mark::ZapHuge { .. }
         | Mark::Protect { .. }
         | Mark::MustCopy { .. }

@@ -23,6 +23,7 @@ mod point;
 mod rcu;
 mod rng;
 mod sched;
+mod tlb;
 mod watch;
 mod work;
 
@@ -39,3 +40,4 @@ pub use sched::{
     Exhaustive, Pct, Pos, RandomWalk, ReadsFrom, Replay, RoundRobin, Slice, Slices, Strategy,
     Traces, View, slices_of,
 };
+pub use tlb::Tlb;

@@ -316,6 +316,11 @@ defects! {
         mechanism: "A speculative fault does not look whether the VMA is registered with userfaultfd: the event is lost.",
         expected: "return",
     }
+    ForkFlushesLate {
+        id: "A80b", name: "fork-flushes-late", thread: "S1",
+        mechanism: "fork lets speculative faults in before it flushes TLBs: one copies a page while another CPU still writes to it.",
+        expected: "mapping",
+    }
     SpfKeepsVma {
         id: "A75", name: "spf-keeps-vma", thread: "S1",
         mechanism: "A speculative fault that gives up keeps its reference on the VMA.",
@@ -420,6 +425,11 @@ defects! {
         id: "R01", name: "fork-without-write-protect-seq", thread: "copy_page_range, 5.11 (57efa1fe5957)",
         mechanism: "fork does not bump write_protect_seq: a pin that GUP-fast takes between fork's look at the pins and its clearing of PageAnonExclusive goes unnoticed.",
         expected: "exclusive",
+    }
+    FreedBeforeFlush {
+        id: "R03", name: "freed-before-flush", thread: "mmu_gather",
+        mechanism: "A page that is unmapped is freed before other CPUs have flushed their TLBs: they still use it.",
+        expected: "conduct-use-after-free",
     }
     TableFreedUnderWalker {
         id: "R04", name: "table-freed-under-walker", thread: "tlb_remove_table_sync_one",

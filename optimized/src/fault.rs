@@ -5,7 +5,6 @@ use program::{Faults, Mark, MmId, Seen};
 
 use crate::frame::Pfn;
 use crate::memory::{Access, Fault, FaultLock, Vmf};
-use crate::pgtable::{Bits, Pmd, Pte};
 use crate::world::{Cx, World};
 
 impl World {
@@ -21,7 +20,7 @@ impl World {
         loop {
             // The walk and the access that the caller makes are one step.
             self.machine.point().await;
-            if let Some(pfn) = self.mmu_translate(mm, vpn, write) {
+            if let Some(pfn) = self.mmu_translate(cx, mm, vpn, write) {
                 return Ok(pfn);
             }
             match self.do_user_addr_fault(cx, mm, vpn, access).await {
@@ -30,19 +29,6 @@ impl World {
                 }
                 Err(fault) => return Err(fault),
             }
-        }
-    }
-
-    /// What the hardware walk allows.
-    fn mmu_translate(&self, mm: MmId, vpn: u32, write: bool) -> Option<Pfn> {
-        let permits = |bits: Bits| bits.read && (bits.write || !write);
-        match self.pmd(mm, self.pmd_number(vpn)) {
-            Pmd::Huge { pfn, bits, .. } if permits(bits) => Some(Pfn(pfn.0 + self.pte_index(vpn))),
-            Pmd::Table(table) => match self.pte(table, vpn) {
-                Pte::Present { pfn, bits } if permits(bits) => Some(pfn),
-                _ => None,
-            },
-            _ => None,
         }
     }
 

@@ -23,6 +23,7 @@ impl World {
         self.mmap_write_lock(cx, child).await;
         let vmas = self.mm(parent).vmas.borrow().clone();
         let mut result = Ok(());
+        let mut written = Vec::new();
         for vma in vmas.into_iter().filter(|vma| !vma.flags.dontfork) {
             self.vma_start_write(cx, parent, vma.id).await;
             // anon_vma_fork
@@ -35,13 +36,22 @@ impl World {
             if anon_vma.is_some() {
                 self.vm_write_begin(vma.id).await;
                 result = self.copy_page_range(cx, parent, child, &vma).await;
-                self.vm_write_end(vma.id).await;
+                if self.has(Defect::ForkFlushesLate) {
+                    self.vm_write_end(vma.id).await;
+                } else {
+                    written.push(vma.id);
+                }
             }
             if result.is_err() {
                 break;
             }
         }
         self.mmap_write_unlock(cx, child);
+        self.flush_tlb_mm(cx, parent).await;
+        // Until now somebody may have written to what is shared: no speculative fault may copy it.
+        for id in written {
+            self.vm_write_end(id).await;
+        }
         self.mmap_write_unlock(cx, parent);
         if result.is_err() {
             self.hit(Path::ForkFailed);

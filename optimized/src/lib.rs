@@ -40,6 +40,7 @@ mod snapshot;
 mod speculative;
 mod step;
 mod swap_lru;
+mod tlb;
 mod trace;
 mod unpin;
 mod userfaultfd;

@@ -55,11 +55,7 @@ impl World {
             let piece = Span { start: vpn, end: vma.end.min(span.end) };
             match advice {
                 Advice::Collapse => self.madvise_collapse(cx, mm, &vma, piece).await?,
-                Advice::DontNeed => {
-                    // zap_page_range_single
-                    self.lru_add_drain(cx.cpu);
-                    self.unmap_vma(cx, mm, &vma, piece).await;
-                }
+                Advice::DontNeed => self.zap_page_range_single(cx, mm, &vma, piece).await,
                 _ => self.madvise_vma_flags(cx, mm, &vma, piece, advice).await,
             }
             vpn = piece.end;

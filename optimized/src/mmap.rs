@@ -6,6 +6,7 @@ use crate::coverage::Path;
 use crate::defects::Defect;
 use crate::frame::ZERO_PFN;
 use crate::pgtable::{Pmd, Pte, Table};
+use crate::tlb::MmuGather;
 use crate::vma::Vma;
 use crate::vma_table::VmaId;
 use crate::world::{Cx, World};
@@ -65,69 +66,63 @@ impl World {
         }
         // vms_clear_ptes
         self.lru_add_drain(cx.cpu);
+        let mut tlb = self.tlb_gather_mmu(mm);
         while let Some(vma) = self.find_vma(mm, span.start).filter(|vma| vma.start < span.end) {
-            self.unmap_vma(cx, mm, &vma, vma.span()).await;
+            self.unmap_vma(cx, &mut tlb, &vma, vma.span()).await;
             self.vma_unlink(mm, vma.id);
         }
         self.mark(cx, || (Mark::Vmas { mm, span }, Seen::Nothing));
-        self.free_pgtables(cx, mm, span).await;
+        self.free_pgtables(cx, &mut tlb, span).await;
+        self.tlb_finish_mmu(cx, tlb).await;
     }
 
     /// `free_pgtables`: tables of PMDs that the range touches and that no VMA needs any more.
-    async fn free_pgtables(&self, cx: &Cx, mm: MmId, span: Span) {
+    async fn free_pgtables(&self, cx: &Cx, tlb: &mut MmuGather, span: Span) {
         for pmd in self.pmd_number(span.start)..=self.pmd_number(span.end - 1) {
-            let Pmd::Table(table) = self.pmd(mm, pmd) else { continue };
             let (start, end) = (self.pmd_start(pmd), self.pmd_start(pmd + 1));
-            if self.find_vma(mm, start).is_none_or(|vma| vma.start >= end) {
-                self.free_pte_range(cx, mm, pmd, table).await;
+            if self.find_vma(tlb.mm, start).is_none_or(|vma| vma.start >= end) {
+                self.free_pte_range(cx, tlb, pmd).await;
             }
         }
     }
 
     /// `free_pgtables` of an address space that ends.
-    async fn free_all_pgtables(&self, cx: &Cx, mm: MmId) {
-        let pmds = self.mm(mm).pmds.borrow().len() as u32;
+    async fn free_all_pgtables(&self, cx: &Cx, tlb: &mut MmuGather) {
+        let pmds = self.mm(tlb.mm).pmds.borrow().len() as u32;
         for pmd in 0..pmds {
-            if let Pmd::Table(table) = self.pmd(mm, pmd) {
-                self.free_pte_range(cx, mm, pmd, table).await;
-            }
+            self.free_pte_range(cx, tlb, pmd).await;
         }
     }
 
     /// `unmap_single_vma`: zaps a part of a VMA.
-    pub(crate) async fn unmap_vma(&self, cx: &Cx, mm: MmId, vma: &Vma, piece: Span) {
+    async fn unmap_vma(&self, cx: &Cx, tlb: &mut MmuGather, vma: &Vma, piece: Span) {
         self.vm_write_begin(vma.id).await;
-        self.unmap_page_range(cx, mm, piece).await;
+        self.unmap_page_range(cx, tlb, piece).await;
         self.vm_write_end(vma.id).await;
     }
 
-    /// `free_pte_range`: the table goes once no lockless walker can be in it
-    /// (`tlb_remove_table_sync_one`).
-    async fn free_pte_range(&self, cx: &Cx, mm: MmId, pmd: u32, table: Table) {
+    /// `zap_page_range_single`.
+    pub(crate) async fn zap_page_range_single(&self, cx: &Cx, mm: MmId, vma: &Vma, piece: Span) {
+        self.lru_add_drain(cx.cpu);
+        let mut tlb = self.tlb_gather_mmu(mm);
+        self.unmap_vma(cx, &mut tlb, vma, piece).await;
+        self.tlb_finish_mmu(cx, tlb).await;
+    }
+
+    /// `free_pte_range`: the table, if there is one, goes with the gather.
+    async fn free_pte_range(&self, cx: &Cx, tlb: &mut MmuGather, pmd: u32) {
+        let mm = tlb.mm;
+        let Pmd::Table(table) = self.pmd(mm, pmd) else { return };
         self.machine.point().await;
         self.set_pmd(mm, pmd, Pmd::None);
         self.mark(cx, || (Mark::FreeTable { mm, pmd }, Seen::Flag(true)));
-        if !self.has(Defect::TableFreedUnderWalker) {
-            self.sync_lockless_walkers().await;
-        }
-        self.table_free(table);
+        let span = Span { start: self.pmd_start(pmd), end: self.pmd_start(pmd + 1) };
+        self.pte_free_tlb(tlb, span, table);
     }
 
-    /// `flush_tlb_page`, as a part of `ptep_clear_flush`: under the PTL it waits for every CPU that may
-    /// have the entry in its TLB.
-    pub(crate) async fn flush_tlb_page(&self) {
-        self.sync_lockless_walkers().await;
-    }
-
-    /// Waits until every CPU had its interrupts on: walkers as GUP-fast have them off.
-    pub(crate) async fn sync_lockless_walkers(&self) {
-        if self.tracing.get() {
-            self.machine.smp_call((1 << self.shape.cpus) - 1, |_| {}).await;
-        }
-    }
-
-    /// `unmap_page_range` with its mmu_gather: zaps every entry of the range.
-    async fn unmap_page_range(&self, cx: &Cx, mm: MmId, span: Span) {
+    /// `unmap_page_range`: zaps every entry of the range.
+    async fn unmap_page_range(&self, cx: &Cx, tlb: &mut MmuGather, span: Span) {
+        let mm = tlb.mm;
         let mut vpn = span.start;
         while vpn < span.end {
             let pmd = self.pmd_number(vpn);
@@ -137,20 +132,21 @@ impl World {
             if let Pmd::Huge { .. } = entry {
                 let whole = (vpn == start && end == next) || self.has(Defect::ZapWholeHuge);
                 if whole {
-                    self.zap_huge_pmd(cx, mm, pmd).await;
+                    self.zap_huge_pmd(cx, tlb, pmd).await;
                 } else {
                     self.split_huge_pmd(cx, mm, pmd).await;
                 }
                 entry = self.pmd(mm, pmd);
             }
             if let Pmd::Table(table) = entry {
-                self.zap_pte_range(cx, mm, table, Span { start: vpn, end }).await;
+                self.zap_pte_range(cx, tlb, table, Span { start: vpn, end }).await;
             }
             vpn = end;
         }
     }
 
-    async fn zap_huge_pmd(&self, cx: &Cx, mm: MmId, pmd: u32) {
+    async fn zap_huge_pmd(&self, cx: &Cx, tlb: &mut MmuGather, pmd: u32) {
+        let mm = tlb.mm;
         self.hit(Path::ZapHuge);
         self.ptl_lock(cx, mm).await;
         if let Pmd::Huge { pfn, deposit, .. } = self.pmd(mm, pmd) {
@@ -158,13 +154,16 @@ impl World {
             self.set_pmd(mm, pmd, Pmd::None);
             self.table_free(deposit);
             self.folio_remove_rmap_pmd(pfn);
+            let span = Span { start: self.pmd_start(pmd), end: self.pmd_start(pmd + 1) };
+            self.tlb_remove_tlb_entry(tlb, span);
+            self.tlb_remove_page(cx, tlb, pfn);
             self.mark(cx, || (Mark::ZapHuge { mm, pmd }, Seen::Page(page)));
-            self.folio_put(pfn);
         }
         self.ptl_unlock(cx, mm);
     }
 
-    async fn zap_pte_range(&self, cx: &Cx, mm: MmId, table: Table, span: Span) {
+    async fn zap_pte_range(&self, cx: &Cx, tlb: &mut MmuGather, table: Table, span: Span) {
+        let mm = tlb.mm;
         self.ptl_lock(cx, mm).await;
         for vpn in span.start..span.end {
             // ptep_get_and_clear_full
@@ -188,16 +187,16 @@ impl World {
                     self.hit(Path::ZapPte);
                     let page = self.page_ref(pfn);
                     self.set_pte(mm, table, vpn, Pte::None);
+                    self.tlb_remove_tlb_entry(tlb, Span { start: vpn, end: vpn + 1 });
+                    if pfn != ZERO_PFN {
+                        let head = self.frames.head(pfn);
+                        if bits.dirty {
+                            self.frames.set_dirty(head);
+                        }
+                        self.folio_remove_rmap_pte(pfn);
+                        self.tlb_remove_page(cx, tlb, head);
+                    }
                     self.mark(cx, || (Mark::Zap { mm, vpn }, Seen::Page(page)));
-                    if pfn == ZERO_PFN {
-                        continue;
-                    }
-                    let head = self.frames.head(pfn);
-                    if bits.dirty {
-                        self.frames.set_dirty(head);
-                    }
-                    self.folio_remove_rmap_pte(pfn);
-                    self.folio_put(head);
                 }
             }
         }
@@ -210,15 +209,17 @@ impl World {
         if self.find_vma(mm, 0).is_some() {
             self.lru_add_drain(cx.cpu);
         }
+        let mut tlb = self.tlb_gather_mmu(mm);
         let mut vmas = self.mm(mm).vmas.take();
         for vma in vmas.drain(..) {
             self.vma_mark_detached(vma.id);
-            self.unmap_vma(cx, mm, &vma, vma.span()).await;
+            self.unmap_vma(cx, &mut tlb, &vma, vma.span()).await;
             self.frames.sub(digest::vma(mm, vma.start, vma.end, vma.flags));
             self.put_vma(vma.id);
         }
         self.mm(mm).vmas.replace(vmas);
-        self.free_all_pgtables(cx, mm).await;
+        self.free_all_pgtables(cx, &mut tlb).await;
+        self.tlb_finish_mmu(cx, tlb).await;
         self.mmap_write_unlock(cx, mm);
         self.mm_dead(mm);
         self.mark(cx, || (Mark::MmGone { mm }, Seen::Flag(true)));

@@ -48,25 +48,39 @@ impl World {
     async fn change_protection(&self, cx: &Cx, mm: MmId, vma: &Vma, span: Span) {
         self.mirrors_invalidate(mm, span.start, span.end);
         let mut vpn = span.start;
+        let mut flush = false;
         while vpn < span.end {
             let pmd = self.pmd_number(vpn);
             let (start, next) = (self.pmd_start(pmd), self.pmd_start(pmd + 1));
             let end = next.min(span.end);
             if let Pmd::Huge { .. } = self.pmd(mm, pmd) {
                 if vpn == start && end == next {
-                    self.change_huge_pmd(cx, mm, vma, pmd).await;
+                    flush |= self.change_huge_pmd(cx, mm, vma, pmd).await;
                 } else {
                     self.split_huge_pmd(cx, mm, pmd).await;
                 }
             }
             if let Pmd::Table(table) = self.pmd(mm, pmd) {
-                self.change_pte_range(cx, mm, vma, table, Span { start: vpn, end }).await;
+                let piece = Span { start: vpn, end };
+                flush |= self.change_pte_range(cx, mm, vma, table, piece).await;
             }
             vpn = end;
         }
+        if flush {
+            self.flush_tlb_range(cx, mm, span).await;
+        }
     }
 
-    async fn change_pte_range(&self, cx: &Cx, mm: MmId, vma: &Vma, table: Table, span: Span) {
+    /// `change_pte_range`: whether TLBs must be flushed (`pte_needs_flush`).
+    async fn change_pte_range(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        vma: &Vma,
+        table: Table,
+        span: Span,
+    ) -> bool {
+        let mut flush = false;
         self.ptl_lock(cx, mm).await;
         for vpn in span.start..span.end {
             self.machine.point().await;
@@ -88,8 +102,10 @@ impl World {
             }
             self.set_pte(mm, table, vpn, Pte::Present { pfn, bits: new });
             self.mark(cx, || (Mark::Protect { mm, vpn }, self.seen_entry(mm, vpn)));
+            flush |= bits.needs_flush(new);
         }
         self.ptl_unlock(cx, mm);
+        flush
     }
 
     /// Entries that are not present lose write, whatever the new protection: a fault gives it back.
@@ -119,8 +135,9 @@ impl World {
             && (self.frames.exclusive(pfn) || self.has(Defect::UpgradeIgnoresExclusive))
     }
 
-    /// `change_huge_pmd`.
-    async fn change_huge_pmd(&self, cx: &Cx, mm: MmId, vma: &Vma, number: u32) {
+    /// `change_huge_pmd`: whether TLBs must be flushed (`huge_pmd_needs_flush`).
+    async fn change_huge_pmd(&self, cx: &Cx, mm: MmId, vma: &Vma, number: u32) -> bool {
+        let mut flush = false;
         self.ptl_lock(cx, mm).await;
         if let Pmd::Huge { pfn, bits, deposit } = self.pmd(mm, number) {
             let mut new = page_prot(vma);
@@ -131,7 +148,9 @@ impl World {
             self.set_pmd(mm, number, Pmd::Huge { pfn, bits: new, deposit });
             let vpn = self.pmd_start(number);
             self.mark(cx, || (Mark::Protect { mm, vpn }, self.seen_entry(mm, vpn)));
+            flush = bits.needs_flush(new);
         }
         self.ptl_unlock(cx, mm);
+        flush
     }
 }

@@ -24,6 +24,11 @@ impl Bits {
     pub fn wrprotect(self) -> Bits {
         Bits { write: false, ..self }
     }
+
+    /// `pte_flags_need_flush`: a TLB that has the old bits allows what the new ones do not.
+    pub fn needs_flush(self, new: Bits) -> bool {
+        self.read && !new.read || self.write && !new.write
+    }
 }
 
 /// Kinds of migration entry.

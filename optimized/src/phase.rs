@@ -54,6 +54,7 @@ impl World {
         self.trace.get_mut().clear();
         self.tracing.set(true);
         self.begin();
+        self.mm_cpumask.set(calls.iter().fold(0, |mask, call| mask | 1 << call.step.cpu));
         let world = &*self;
         let outs = Cell::from_mut(outs).as_slice_of_cells();
         let state = || world.shared_state();
@@ -75,6 +76,7 @@ impl World {
         drop(recording);
         self.tracing.set(false);
         self.tables_reuse();
+        self.tlb_clear();
         if verdict == Verdict::Done {
             self.vma_quiesce();
         }

@@ -137,7 +137,10 @@ impl World {
             match self.user_access(cx, mm, vpn, false).await {
                 Ok(pfn) => {
                     let value = self.frames.data(pfn);
-                    self.mark(cx, || (Mark::Load { mm, vpn }, Seen::Data(value)));
+                    self.mark(cx, || {
+                        let stale = self.stale(mm, vpn, false, pfn);
+                        (Mark::Load { mm, vpn, stale }, Seen::Data(value))
+                    });
                     data.push(value);
                 }
                 Err(fault) => return Ret::Err(fault.signal()),
@@ -153,7 +156,8 @@ impl World {
                     let index = vpn - span.start;
                     self.frames.set_data(pfn, written(cx.number, index));
                     self.mark(cx, || {
-                        (Mark::Store { mm, vpn, index }, Seen::Page(self.page_ref(pfn)))
+                        let stale = self.stale(mm, vpn, true, pfn);
+                        (Mark::Store { mm, vpn, index, stale }, Seen::Page(self.page_ref(pfn)))
                     });
                 }
                 Err(fault) => return Ret::Err(fault.signal()),

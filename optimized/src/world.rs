@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::Pin;
 
-use machine::{Machine, RwSem, SeqCount, Spin, SpinLock, Taking, Task, Write, run_alone};
+use machine::{Machine, RwSem, SeqCount, Spin, SpinLock, Taking, Task, Tlb, Write, run_alone};
 use program::{
     Birth, Fail, LockId, Mark, Marked, MmId, Model, Name, ObjectId, Place, Seen, Shape, Step,
     TaskId, digest,
@@ -18,6 +18,7 @@ use crate::frame::{Frames, Pfn};
 use crate::handle::Held;
 use crate::page_alloc::Zones;
 use crate::pgtable::{Pmd, Tables};
+use crate::tlb::Translation;
 use crate::unpin::Taken;
 use crate::variants::Variant;
 use crate::vma::Vma;
@@ -129,6 +130,10 @@ pub struct World {
     pub(crate) anon_vmas: RefCell<Vec<Option<u32>>>,
     pub(crate) cache: RefCell<Vec<(ObjectId, u32, Pfn)>>,
     pub(crate) batches: Vec<RefCell<Vec<Pfn>>>,
+    /// By CPU.
+    pub(crate) tlbs: Vec<Tlb<Translation>>,
+    /// CPUs that a flush has to reach: those with steps in the phase, whatever mm they are of.
+    pub(crate) mm_cpumask: Cell<u128>,
     pub(crate) lru_disabled: Cell<bool>,
     /// The place whose pageblocks are MIGRATE_ISOLATE.
     pub(crate) isolated: Cell<Option<Place>>,
@@ -177,6 +182,8 @@ impl World {
             anon_vmas: RefCell::default(),
             cache: RefCell::default(),
             batches: (0..8).map(|_| RefCell::default()).collect(),
+            tlbs: (0..8).map(|_| Tlb::default()).collect(),
+            mm_cpumask: Cell::new(0),
             lru_disabled: Cell::new(false),
             isolated: Cell::new(None),
             zero_refs: Cell::new(0),
@@ -365,6 +372,7 @@ impl World {
     pub(crate) fn reset_all(&mut self, shape: &Shape) {
         self.reset_memory(shape);
         self.decisions.get_mut().clear();
+        self.tlb_clear();
         self.tables.reset();
         self.vma_table.reset();
         self.drivers.reset();

@@ -154,13 +154,13 @@ impl World {
         };
         // ptep_clear_flush, then the new mapping, then the old one's rmap (kernel order).
         self.set_pte(mm, table, vpn, Pte::None);
+        self.flush_tlb_page(cx, mm, vpn).await;
         self.map_new_anon(cx, mm, table, vpn, new, bits);
         if let Some(head) = held {
             self.folio_remove_rmap_pte(old);
             self.folio_put(head); // the mapping's; the fault's is left
         }
         self.fault_mark(cx, &vmf, true, Some(new));
-        self.flush_tlb_page().await;
         self.ptl_unlock(cx, mm);
         put_old();
         Ok(())

@@ -32,10 +32,11 @@ pub enum Mark {
     Begin,
     /// The operation returns. Sees its value.
     Return,
-    /// A load of the page by the CPU. Sees the data.
-    Load { mm: MmId, vpn: u32 },
-    /// A store to the page, the `index`-th of the operation. Sees the page.
-    Store { mm: MmId, vpn: u32, index: u32 },
+    /// A load of the page by the CPU. `stale`: the page that its TLB leads to, which the page table
+    /// no longer does. Sees the data.
+    Load { mm: MmId, vpn: u32, stale: Option<PageRef> },
+    /// A store to the page, the `index`-th of the operation; `stale` as of a load. Sees the page.
+    Store { mm: MmId, vpn: u32, index: u32, stale: Option<PageRef> },
     /// No VMA, or one that forbids this. Sees whether it is allowed: no.
     Forbidden { mm: MmId, vpn: u32, access: Access },
     /// A walk over VMAs comes to a hole. Sees whether it is one.
@@ -92,6 +93,8 @@ pub enum Mark {
     Zap { mm: MmId, vpn: u32 },
     /// A huge PMD is zapped. Sees the page.
     ZapHuge { mm: MmId, pmd: u32 },
+    /// No TLB has translations of these pages any more that the page tables took back. Sees nothing.
+    Flush { mm: MmId, span: Span },
     /// A page table is freed. Sees whether it was empty.
     FreeTable { mm: MmId, pmd: u32 },
     /// A PTE or huge PMD gets its VMA's protection. Sees the entry.
@@ -177,6 +180,7 @@ impl Mark {
             Mark::Drain { .. } => "drain",
             Mark::Zap { .. } => "zap",
             Mark::ZapHuge { .. } => "zap-huge",
+            Mark::Flush { .. } => "flush-tlb",
             Mark::FreeTable { .. } => "free-table",
             Mark::Protect { .. } => "protect",
             Mark::Child { .. } => "child",

@@ -33,6 +33,7 @@ mod page_alloc;
 mod snapshot;
 mod state;
 mod thp;
+mod tlb;
 mod userfaultfd;
 mod vma;
 
@@ -156,6 +157,7 @@ impl Replay for Reference {
     fn begin_phase(&mut self) {
         self.state.flights.clear();
         self.state.holds = 0;
+        self.state.stale.clear();
     }
 
     fn mark(&mut self, call: Option<Call<'_>>, mark: Mark) -> Seen {

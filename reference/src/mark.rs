@@ -33,6 +33,7 @@ impl State {
         let at = self.flights.iter().position(|flight| flight.number == call.number)?;
         let mut flight = self.flights.swap_remove(at);
         if mark == Mark::Return {
+            self.stale.retain(|stale| stale.number != call.number);
             return self.landed(call, &flight).map(Seen::Ret);
         }
         std::mem::swap(&mut self.now, &mut flight.now);
@@ -47,13 +48,13 @@ impl State {
     fn own_mark(&mut self, call: Call<'_>, flight: &mut Flight, mark: Mark) -> Option<Seen> {
         let op = &call.step.op;
         match mark {
-            Mark::Load { mm, vpn } => {
-                let page = self.accessible(mm, vpn, Access::Read)?;
+            Mark::Load { mm, vpn, stale } => {
+                let page = self.accessible(mm, vpn, Access::Read, stale)?;
                 self.advance(call, flight, vpn, 1)?;
                 Some(Seen::Data(self.ledger.data(page)))
             }
-            Mark::Store { mm, vpn, index } => {
-                let page = self.accessible(mm, vpn, Access::Write)?;
+            Mark::Store { mm, vpn, index, stale } => {
+                let page = self.accessible(mm, vpn, Access::Write, stale)?;
                 self.advance(call, flight, vpn, 1)?;
                 if let Page::Of(folio, sub) = page {
                     self.ledger.set_data(folio, sub, written(call.number, index));
@@ -86,6 +87,9 @@ impl State {
             }
             Mark::Fault { mm, vpn, access, copied, placed } => {
                 (self.now.copied, self.now.placed) = (copied, placed);
+                if copied && !self.copy_is_current(mm, vpn) {
+                    return None;
+                }
                 self.fault(mm, vpn, access).ok()?;
                 self.now.carried = None;
                 flight.error = None;
@@ -258,14 +262,20 @@ impl State {
             }
             Mark::Zap { mm, vpn } => {
                 let seen = self.seen_page(self.entry(mm, vpn)?.page);
+                self.leave_stale(mm, vpn);
                 self.zap_entry(mm, vpn);
                 Some(seen)
             }
             Mark::ZapHuge { mm, pmd } => {
                 let Pmd::Huge(Entry { page, .. }) = self.pmd(mm, pmd) else { return None };
                 let seen = self.seen_page(page);
+                self.leave_stale_pmd(mm, pmd);
                 self.zap(mm, pmd * self.ptes, (pmd + 1) * self.ptes);
                 Some(seen)
+            }
+            Mark::Flush { mm, span } => {
+                self.flush(mm, span);
+                Some(Seen::Nothing)
             }
             Mark::FreeTable { mm, pmd } => {
                 let pages = pmd * self.ptes..(pmd + 1) * self.ptes;
@@ -275,6 +285,10 @@ impl State {
             }
             Mark::Protect { mm, vpn } => {
                 let vma = self.vma(mm, vpn)?;
+                match self.pmd(mm, vpn / self.ptes) {
+                    Pmd::Huge(_) => self.leave_stale_pmd(mm, vpn / self.ptes),
+                    _ => self.leave_stale(mm, vpn),
+                }
                 self.protect(mm, vpn, &vma);
                 Some(self.seen_entry(mm, vpn))
             }
@@ -293,6 +307,7 @@ impl State {
                 if self.is_reliably_pinned(mapped) {
                     return None;
                 }
+                self.leave_stale_pmd(mm, pmd);
                 let shared = self.share(mapped);
                 self.set_pmd(mm, pmd, Pmd::Huge(shared));
                 self.set_pmd(child, pmd, Pmd::Huge(shared));
@@ -338,9 +353,21 @@ impl State {
         } else if self.is_reliably_pinned(mapped) {
             return None; // I4: it is never shared
         } else {
+            self.leave_stale(mm, vpn);
             self.share_pte(mm, child, vpn, mapped);
         }
         Some(self.seen_entry(child, vpn))
+    }
+
+    /// Whether the page about to be replaced by its copy still is what was copied. An anonymous page
+    /// that a write fault copies is read-only everywhere, or writes are lost.
+    fn copy_is_current(&self, mm: MmId, vpn: u32) -> bool {
+        let Some(Page::Of(folio, sub)) = self.translate(mm, vpn).map(|mapped| mapped.entry.page)
+        else {
+            return true;
+        };
+        let data = self.ledger.data(Page::Of(folio, sub));
+        !self.ledger.folio(folio).anon || self.now.carried.is_none_or(|carried| carried == data)
     }
 
     /// Whether an exclusive page has a pin that nobody takes back any more. Pins of a large folio
@@ -391,18 +418,12 @@ impl State {
         Some(Seen::Nothing)
     }
 
-    /// The page that an access to the address goes to, if the entry permits it.
-    fn accessible(&self, mm: MmId, vpn: u32, access: Access) -> Option<Page> {
-        let entry = self.translate(mm, vpn)?.entry;
-        (entry.read && (entry.write || access == Access::Read)).then_some(entry.page)
-    }
-
     fn unhold(&mut self, folio: FolioId, pin: bool) -> Option<()> {
         self.holds = self.holds.checked_sub(1)?;
         self.ledger.unrelate(folio, Owner::Hold { pin }).then_some(())
     }
 
-    fn page(&self, page: PageRef) -> Option<Page> {
+    pub fn page(&self, page: PageRef) -> Option<Page> {
         match page {
             PageRef::Zero => Some(Page::Zero),
             PageRef::Of(name, sub) => Some(Page::Of(self.ledger.find(name)?, sub)),

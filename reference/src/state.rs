@@ -10,6 +10,7 @@ use crate::kernel::Kernel;
 use crate::ledger::{FolioId, Ledger};
 use crate::mm::Mm;
 use crate::page_alloc::Now;
+use crate::tlb::Stale;
 
 /// Why a step, or a part of one, ends early.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +79,8 @@ pub(crate) struct State {
     pub flights: Vec<Flight>,
     /// Transient references of a phase.
     pub holds: u32,
+    /// What TLBs may still say in a phase.
+    pub stale: Vec<Stale>,
 }
 reuse_clone!(State {
     kernel,
@@ -97,6 +100,7 @@ reuse_clone!(State {
     check_in_walk,
     flights,
     holds,
+    stale,
 });
 
 impl State {
@@ -113,6 +117,7 @@ impl State {
         }
         self.flights.clear();
         self.holds = 0;
+        self.stale.clear();
         self.migrations.clear();
         self.removed = [false; 2];
         self.locks.clear();
