@@ -270,7 +270,7 @@ impl World {
         }
     }
 
-    /// `folio_add_new_anon_rmap` + `folio_add_lru_vma` + `set_pte_at`: publishes a new order-0
+    /// [`World::add_new_anon_rmap`] and `set_pte_at`: publishes a new order-0
     /// anonymous page; its allocation reference becomes the entry's.
     pub(crate) fn map_new_anon(
         &self,
@@ -281,13 +281,19 @@ impl World {
         pfn: Pfn,
         bits: Bits,
     ) {
+        self.add_new_anon_rmap(cx, mm, vpn, pfn);
+        self.set_pte(mm, table, vpn, Pte::Present { pfn, bits });
+    }
+
+    /// `folio_add_new_anon_rmap` and `folio_add_lru_vma` of a new order-0 page, before its entry is
+    /// set.
+    pub(crate) fn add_new_anon_rmap(&self, cx: &Cx, mm: MmId, vpn: u32, pfn: Pfn) {
         let mapping = self.anon_mapping(mm, vpn, 0);
         self.frames.set_mapping(pfn, mapping);
         self.publish(cx, pfn, Birth::Anon(mm, vpn));
         self.counted(self.frames.map_add(pfn, 1));
         self.frames.set_exclusive(pfn, true);
         self.folio_add_lru(cx, pfn);
-        self.set_pte(mm, table, vpn, Pte::Present { pfn, bits });
     }
 
     /// The anonymous mapping of a folio whose page `sub` is mapped at `vpn` (`__folio_set_anon`).

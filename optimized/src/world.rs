@@ -36,7 +36,7 @@ pub enum Conduct {
     FreeMapped,
     /// A large folio was freed with pins on it ("nonzero pincount").
     FreePinned,
-    /// A reference was taken on a free folio.
+    /// A free folio was used: a reference taken on it, or a TLB led to it.
     UseAfterFree,
     /// A VMA was used after the last reference to it was dropped.
     VmaUseAfterFree,
@@ -78,7 +78,7 @@ impl fmt::Display for Conduct {
             Conduct::FreePinned => f.write_str("folio freed while pinned"),
             Conduct::NullPage => f.write_str("a page is copied to that was never allocated"),
             Conduct::TableUseAfterFree => f.write_str("page table read after it was freed"),
-            Conduct::UseAfterFree => f.write_str("reference taken on a free folio"),
+            Conduct::UseAfterFree => f.write_str("free folio used"),
             Conduct::VmaUseAfterFree => f.write_str("VMA used after it was freed"),
             Conduct::VmaLeak => f.write_str("unmapped VMA still referenced"),
             Conduct::Underflow(counter) => write!(f, "{counter} below zero"),

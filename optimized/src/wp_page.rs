@@ -152,15 +152,21 @@ impl World {
             Access::Unshare => bits.wrprotect(),
             _ => mkwrite(&vma, bits),
         };
-        // ptep_clear_flush, then the new mapping, then the old one's rmap (kernel order).
+        // ptep_clear_flush before the new entry is set. What there will be is marked when there is no
+        // way back: a speculative fault keeps nobody from changing its VMA during the flush.
         self.set_pte(mm, table, vpn, Pte::None);
-        self.flush_tlb_page(cx, mm, vpn).await;
-        self.map_new_anon(cx, mm, table, vpn, new, bits);
+        self.add_new_anon_rmap(cx, mm, vpn, new);
         if let Some(head) = held {
             self.folio_remove_rmap_pte(old);
             self.folio_put(head); // the mapping's; the fault's is left
         }
-        self.fault_mark(cx, &vmf, true, Some(new));
+        self.mark(cx, || {
+            let placed = Some(self.frames.place(new));
+            let mark = Mark::Fault { mm, vpn, access: vmf.access, copied: true, placed };
+            (mark, Seen::Entry(self.entry_view(new, bits)))
+        });
+        self.flush_tlb_page(cx, mm, vpn).await;
+        self.set_pte(mm, table, vpn, Pte::Present { pfn: new, bits });
         self.ptl_unlock(cx, mm);
         put_old();
         Ok(())

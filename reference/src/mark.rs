@@ -87,8 +87,11 @@ impl State {
             }
             Mark::Fault { mm, vpn, access, copied, placed } => {
                 (self.now.copied, self.now.placed) = (copied, placed);
-                if copied && !self.copy_is_current(mm, vpn) {
-                    return None;
+                if copied {
+                    self.leave_stale(mm, vpn);
+                    if !self.copy_is_current(mm, vpn) {
+                        return None;
+                    }
                 }
                 self.fault(mm, vpn, access).ok()?;
                 self.now.carried = None;
