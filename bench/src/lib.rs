@@ -15,11 +15,15 @@ pub struct Programs {
 impl Programs {
     /// The first `count` programs of the campaign with seed 1: 16 steps, compact geometry.
     pub fn first(count: usize) -> Programs {
-        let bytes = (0..count as u64).map(|index| {
+        Programs::new((0..count as u64).map(|index| {
             let mut bytes = Vec::new();
             generate(1, index, &mut bytes);
             bytes
-        });
+        }))
+    }
+
+    /// These byte forms.
+    pub fn new(bytes: impl Iterator<Item = Vec<u8>>) -> Programs {
         Programs { bytes: bytes.collect() }
     }
 

@@ -1,4 +1,4 @@
 //! Fuzz target `decode`.
 #![cfg_attr(all(fuzzing, not(feature = "afl")), no_main)]
 
-fuzz::target!(DECODE);
+fuzz::programs!(DECODE);

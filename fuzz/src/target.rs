@@ -27,9 +27,10 @@ impl Target {
     pub const DIFFERENTIAL: Target = Target::of(Family::DIFFERENTIAL);
     /// The parser of the text form.
     pub const TEXT: Target = Target { name: "text", family: None };
-    /// Decoding alone, under the same instrumentation: what the others are compared with.
+    /// Decoding alone, under the same instrumentation and mutations: what the others are compared
+    /// with.
     #[doc(hidden)]
-    pub const DECODE: Target = Target { name: "decode", family: None };
+    pub const DECODE: Target = Target { name: "decode", family: Some(Family::DIFFERENTIAL) };
 
     const fn of(family: Family) -> Target {
         Target { name: family.name, family: Some(family) }
