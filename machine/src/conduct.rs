@@ -9,6 +9,8 @@ pub enum Conduct {
     UnlockByNonOwner(&'static str),
     /// A task took a lock that it already holds.
     Recursion(&'static str),
+    /// Something was done that needs a lock which nobody holds.
+    NotHeld(&'static str),
     /// An operation ended with this many locks held.
     HeldAtEnd(u32),
     /// An operation ended with interrupts off.
@@ -37,6 +39,7 @@ impl Conduct {
         match self {
             Conduct::UnlockByNonOwner(_) => "unlock-by-non-owner",
             Conduct::Recursion(_) => "lock-recursion",
+            Conduct::NotHeld(_) => "lock-not-held",
             Conduct::HeldAtEnd(_) => "lock-held-at-end",
             Conduct::IrqOffAtEnd => "irq-off-at-end",
             Conduct::RcuAtEnd => "rcu-section-at-end",
@@ -56,6 +59,7 @@ impl fmt::Display for Conduct {
         match self {
             Conduct::UnlockByNonOwner(lock) => write!(f, "{lock} unlocked by a task without it"),
             Conduct::Recursion(lock) => write!(f, "{lock} taken by the task that holds it"),
+            Conduct::NotHeld(lock) => write!(f, "{lock} is needed and not held"),
             Conduct::HeldAtEnd(n) => write!(f, "operation ended with {n} lock(s) held"),
             Conduct::IrqOffAtEnd => write!(f, "operation ended with interrupts off"),
             Conduct::RcuAtEnd => write!(f, "operation ended inside an RCU read section"),

@@ -301,6 +301,36 @@ defects! {
         mechanism: "vmf->ptl is set although pte_map_lock failed: the caller unlocks a lock that it does not hold.",
         expected: "conduct-unlock-by-non-owner",
     }
+    SpfLooksOnce {
+        id: "A66", name: "spf-looks-once", thread: "S1",
+        mechanism: "The VMA is not looked at again under the PTL: a writer may have come and gone before that was free.",
+        expected: "mapping",
+    }
+    SpfFetchesPte {
+        id: "A68", name: "spf-fetches-pte", thread: "S1",
+        mechanism: "handle_pte_fault reads the PTE again, with interrupts on: the table may be freed.",
+        expected: "conduct-page-table-use-after-free",
+    }
+    SpfEntersWriter {
+        id: "A69", name: "spf-enters-writer", thread: "S1",
+        mechanism: "An odd sequence is accepted: a whole fault runs inside a writer, and finds nothing changed.",
+        expected: "mapping",
+    }
+    SpfSamplesLate {
+        id: "A70", name: "spf-samples-late", thread: "S1",
+        mechanism: "The sequence is sampled after bounds and flags of the VMA were read.",
+        expected: "mapping",
+    }
+    SpfMakesAnonVma {
+        id: "A73", name: "spf-makes-anon-vma", thread: "S1",
+        mechanism: "A speculative fault gives its VMA an anon_vma: it looks at the neighbours, and nobody keeps them.",
+        expected: "conduct-lock-not-held",
+    }
+    SpfKillsUnchecked {
+        id: "A76", name: "spf-kills-unchecked", thread: "S1",
+        mechanism: "SIGSEGV is raised from bounds and flags of different versions of the VMA.",
+        expected: "vma",
+    }
     SpfMayRetry {
         id: "A71", name: "spf-may-retry", thread: "S1",
         mechanism: "->fault is called speculatively with FAULT_FLAG_ALLOW_RETRY: it releases mmap_lock, which nobody holds.",

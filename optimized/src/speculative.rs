@@ -53,7 +53,7 @@ impl World {
         access: Access,
     ) -> Result<(), Fault> {
         let vma = self.find_vma_rcu(mm, vpn).ok_or(Fault::Retry)?;
-        let result = self.speculate(cx, mm, vpn, access, vma.id).await;
+        let result = self.speculate(cx, mm, vpn, access, vma).await;
         if result != Err(Fault::Retry) || !self.has(Defect::SpfKeepsVma) {
             self.put_vma(vma.id);
         }
@@ -78,18 +78,27 @@ impl World {
         mm: MmId,
         vpn: u32,
         access: Access,
-        id: VmaId,
+        found: Vma,
     ) -> Result<(), Fault> {
+        let id = found.id;
         // A writer inside: never wait for it.
         let sequence = self.vma_shared(id).sequence.begin(&self.machine).await;
-        if sequence & 1 == 1 {
+        if sequence & 1 == 1 && !self.has(Defect::SpfEntersWriter) {
             return self.bail(Path::SpfVmaChanged);
         }
-        let Some(vma) = self.vma_fields(mm, id) else { return self.bail(Path::SpfVmaChanged) };
+        let Some(mut vma) = self.vma_fields(mm, id) else { return self.bail(Path::SpfVmaChanged) };
+        if self.has(Defect::SpfSamplesLate) {
+            vma = found;
+        }
         self.spf_supported(&vma, vpn)?;
+        if self.has(Defect::SpfKillsUnchecked) {
+            // The flags are read after the bounds.
+            self.machine.point().await;
+            vma.flags = self.vma_fields(mm, id).map_or(vma.flags, |now| now.flags);
+        }
         if !vma.allows(access) {
             // Only what did not change meanwhile may kill.
-            if self.vma_has_changed(id, sequence).await {
+            if !self.has(Defect::SpfKillsUnchecked) && self.vma_has_changed(id, sequence).await {
                 return self.bail(Path::SpfVmaChanged);
             }
             self.hit(Path::SpfAccess);
@@ -110,7 +119,7 @@ impl World {
         if !vma.anonymous() && !self.has(Defect::SpfMayRetry) {
             return self.bail(Path::SpfNotSup);
         }
-        if vma.anon_vma.is_none() && vma.anonymous() {
+        if vma.anon_vma.is_none() && vma.anonymous() && !self.has(Defect::SpfMakesAnonVma) {
             return self.bail(Path::SpfNoAnon);
         }
         if vma.userfaultfd_missing() && !self.has(Defect::SpfIgnoresUffd) {
@@ -132,6 +141,18 @@ impl World {
         let pte = pte.or_else(|| self.spf_pte_of_no_table(pmd));
         let Some(pte) = pte else { return self.bail(Path::SpfNoTable) };
         Ok((pmd, pte))
+    }
+
+    /// The entry that a speculative fault is about: the one it saw with interrupts off, for by now the
+    /// table may be gone.
+    pub(crate) fn spf_orig_pte(&self, seen: &Speculation, vpn: u32) -> Pte {
+        match seen.table() {
+            Some(table) if self.has(Defect::SpfFetchesPte) => {
+                self.check_table(table);
+                self.pte(table, vpn)
+            }
+            _ => seen.pte,
+        }
     }
 
     /// What there is to see without a table, for the defect that makes one.
@@ -187,7 +208,8 @@ impl World {
             self.machine.local_irq_disable().await;
         }
         // A writer may have come and gone before the lock was free.
-        let changed = self.vma_has_changed(id, seen.sequence).await;
+        let second = !self.has(Defect::SpfLooksOnce);
+        let changed = second && self.vma_has_changed(id, seen.sequence).await;
         if changed {
             ptl.unlock(&self.machine, cx.task, "PTL");
         }

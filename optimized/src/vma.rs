@@ -244,6 +244,8 @@ impl World {
         if vma.anon_vma.is_some() || !vma.cow() {
             return;
         }
+        // It looks at the neighbours.
+        self.mm(mm).mmap_lock.assert_held(&self.machine, "mmap_lock");
         let alike = |a: &Vma, b: &Vma| {
             // anon_vma_compatible: the flags, whichever userfaultfd is meant.
             let armed = a.userfaultfd_missing() == b.userfaultfd_missing();

@@ -114,6 +114,14 @@ impl RwSem {
         self.closed.set(self.writer.get().is_some() || queued);
     }
 
+    /// `lockdep_assert_held`, as far as `rwsem_is_locked` tells: somebody holds it.
+    #[inline]
+    pub fn assert_held(&self, machine: &Machine, name: &'static str) {
+        if self.readers.get() == 0 && self.writer.get().is_none() {
+            machine.report(Conduct::NotHeld(name));
+        }
+    }
+
     /// Forgets every holder (the machine is reset).
     pub fn reset(&self) {
         self.readers.set(0);
