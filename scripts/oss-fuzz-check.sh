@@ -30,6 +30,13 @@ say() { printf '== %s\n' "$*"; }
 failures=0
 fail() { echo "FAILED $*"; failures=$((failures + 1)); }
 
+say "the project folder"
+scripts/oss-fuzz-project.sh https://example.org/repository somebody@example.org "$work/project"
+! grep -rn '@[A-Z]*@' "$work/project" || fail "the project folder: something is not filled in"
+for key in homepage main_repo language primary_contact sanitizers fuzzing_engines; do
+    grep -q "^$key:" "$work/project/project.yaml" || fail "project.yaml: no $key"
+done
+
 say "build, $(rustc --version)"
 SRC=$(dirname "$root") PROJECT=$root OUT=$work/built SANITIZER=address FUZZING_ENGINE=libfuzzer \
     ARCHITECTURE=x86_64 FUZZING_LANGUAGE=rust \
