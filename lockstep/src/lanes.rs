@@ -49,7 +49,10 @@ fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
         | Mark::Zap { mm, vpn }
         | Mark::Protect { mm, vpn }
         | Mark::MustCopy { mm, vpn }
-        | Mark::CopyPte { mm, vpn, .. } => page(mm, vpn),
+        | Mark::CopyPte { mm, vpn, .. }
+        | Mark::Find { mm, vpn }
+        | Mark::Unmap { mm, vpn }
+        | Mark::Restore { mm, vpn, .. } => page(mm, vpn),
         Mark::Grab { mm, vpn, pages, .. } => format!("{} x{pages}", page(mm, vpn)),
         Mark::Table { mm, pmd }
         | Mark::FreeTable { mm, pmd }
@@ -66,7 +69,16 @@ fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
         Mark::Hold { folio, refs, pin } | Mark::Drop { folio, refs, pin } => {
             format!("{} x{refs}{}", names.folio(folio), if pin { " pin" } else { "" })
         }
-        Mark::Dirty { folio } => names.folio(folio),
+        Mark::Dirty { folio }
+        | Mark::Get { folio }
+        | Mark::Put { folio }
+        | Mark::Busy { folio }
+        | Mark::Isolate { folio }
+        | Mark::Putback { folio }
+        | Mark::Unwanted { folio }
+        | Mark::Move { folio, .. }
+        | Mark::CanSplit { folio, .. }
+        | Mark::Split { folio, .. } => names.folio(folio),
         Mark::Undo { pages } => format!("x{pages}"),
         Mark::Release { page, pages } => format!("{} x{pages}", names.page_ref(page)),
         Mark::Refused { site, .. } => format!("{site:?}").to_lowercase(),

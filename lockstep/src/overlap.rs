@@ -45,9 +45,13 @@ pub(crate) fn meetings(trace: &[Marked], mut visit: impl FnMut(usize, usize) -> 
 /// The folio that a mark is about.
 fn folio(marked: &Marked) -> Option<Name> {
     match (marked.mark, marked.seen) {
-        (Mark::Hold { folio, .. } | Mark::Drop { folio, .. } | Mark::Dirty { folio }, _) => {
-            Some(folio)
-        }
+        (Mark::Hold { folio, .. } | Mark::Drop { folio, .. } | Mark::Dirty { folio }, _)
+        | (Mark::Get { folio } | Mark::Put { folio } | Mark::Busy { folio }, _)
+        | (Mark::Isolate { folio } | Mark::Putback { folio } | Mark::Unwanted { folio }, _)
+        | (
+            Mark::Move { folio, .. } | Mark::CanSplit { folio, .. } | Mark::Split { folio, .. },
+            _,
+        ) => Some(folio),
         (Mark::CopyFrom { page: PageRef::Of(name, _) }, _) => Some(name),
         (_, Seen::Page(PageRef::Of(name, _))) => Some(name),
         (_, Seen::Entry(view)) => match view.page {

@@ -11,17 +11,21 @@ pub enum Permission {
     CopyBecauseLocked,
     /// GUP-fast gives up on an entry that fits by now: it changed, or a fork ran.
     FastBackedOff,
+    /// An operation that does not wait finds a folio locked.
+    LockedForAMoment,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Permission; 2] = [Permission::CopyBecauseLocked, Permission::FastBackedOff];
+    pub const ALL: [Permission; 3] =
+        [Permission::CopyBecauseLocked, Permission::FastBackedOff, Permission::LockedForAMoment];
 
     /// A stable name.
     pub fn name(self) -> &'static str {
         match self {
             Permission::CopyBecauseLocked => "copy-because-locked",
             Permission::FastBackedOff => "fast-backed-off",
+            Permission::LockedForAMoment => "locked-for-a-moment",
         }
     }
 }
@@ -31,6 +35,7 @@ pub(crate) fn of(trace: &[Marked], at: usize, seen: Seen) -> Option<Permission> 
     let permission = match (trace[at].mark, seen) {
         (Mark::Reusable { contended: true, .. }, Seen::Flag(true)) => Permission::CopyBecauseLocked,
         (Mark::BackOff { .. }, Seen::Flag(false)) => Permission::FastBackedOff,
+        (Mark::Busy { .. }, Seen::Flag(false)) => Permission::LockedForAMoment,
         _ => return None,
     };
     overlapped(trace, at).then_some(permission)

@@ -255,7 +255,14 @@ fn of_mark(mark: Mark) -> Class {
             Class::Handle
         }
         Mark::Kept => Class::Exclusive,
-        Mark::Hold { .. } | Mark::Drop { .. } => Class::Refcount(Drift::Leak),
+        Mark::Hold { .. } | Mark::Drop { .. } | Mark::Get { .. } | Mark::Put { .. } => {
+            Class::Refcount(Drift::Leak)
+        }
+        Mark::Unwanted { .. } | Mark::Move { .. } | Mark::CanSplit { .. } | Mark::Split { .. } => {
+            Class::Refcount(Drift::Leak)
+        }
+        Mark::Isolate { .. } | Mark::Putback { .. } => Class::Lru,
+        Mark::Busy { .. } => Class::Lock,
         Mark::Vmas { .. } | Mark::Forbidden { .. } | Mark::Hole { .. } | Mark::AnonVma { .. } => {
             Class::Vma
         }
@@ -272,6 +279,9 @@ fn of_mark(mark: Mark) -> Class {
         | Mark::Reusable { .. }
         | Mark::Follow { .. }
         | Mark::SplitPmd { .. }
+        | Mark::Find { .. }
+        | Mark::Unmap { .. }
+        | Mark::Restore { .. }
         | Mark::Zap { .. }
         | Mark::Flush { .. }
         | Mark::ZapHuge { .. }

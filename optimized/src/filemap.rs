@@ -105,20 +105,27 @@ impl World {
     /// `truncate_inode_pages` of an object that died, or of every file at the end of the machine.
     pub(crate) async fn truncate_inode_pages(&self, cx: &Cx, of: impl Fn(ObjectId) -> bool) {
         loop {
-            let found = {
-                let mut cache = self.cache.borrow_mut();
-                let at = cache.iter().position(|entry| of(entry.0));
-                at.map(|at| cache.swap_remove(at))
-            };
+            // find_lock_entries
+            let found = self.cache.borrow().iter().find(|entry| of(entry.0)).copied();
             let Some((object, index, pfn)) = found else { return };
-            self.hit(Path::Truncate);
+            self.hold(cx, pfn, 1, FollKind::Get);
             self.folio_lock(cx, pfn).await;
-            self.frames.sub(digest::cache(object, index, self.frames.name(pfn)));
-            self.frames.set_mapping(pfn, Mapping::None);
+            if self.frames.mapping(pfn) == Mapping::File(object, index) {
+                self.hit(Path::Truncate);
+                self.filemap_remove_folio(cx, object, index, pfn);
+            }
             self.folio_unlock(cx, pfn);
-            self.mark(cx, || (Mark::Evict { object, index }, Seen::Flag(true)));
-            self.folio_put(pfn);
+            self.unhold(cx, pfn, 1, FollKind::Get);
         }
+    }
+
+    /// `filemap_remove_folio`, under the folio lock.
+    fn filemap_remove_folio(&self, cx: &Cx, object: ObjectId, index: u32, pfn: Pfn) {
+        self.cache.borrow_mut().retain(|entry| entry.2 != pfn);
+        self.frames.sub(digest::cache(object, index, self.frames.name(pfn)));
+        self.frames.set_mapping(pfn, Mapping::None);
+        self.mark(cx, || (Mark::Evict { object, index }, Seen::Flag(true)));
+        self.folio_put(pfn);
     }
 
     /// `shmem_evict_inode` for every shmem object that no VMA maps any more.

@@ -93,7 +93,7 @@ impl World {
         vma: &Vma,
         pmd: u32,
     ) -> Result<(), Refused> {
-        if let Pmd::Huge { .. } = self.pmd(parent, pmd) {
+        if self.pmd(parent, pmd).is_huge() {
             if self.copy_huge_pmd(cx, parent, child, pmd).await? {
                 return Ok(());
             }
@@ -119,13 +119,24 @@ impl World {
         }
         let table = self.table_alloc();
         self.ptl_lock(cx, parent).await;
-        let Pmd::Huge { pfn, bits, deposit } = self.pmd(parent, number) else {
-            // Split meanwhile.
-            self.table_free(table);
-            self.ptl_unlock(cx, parent);
-            return Ok(false);
-        };
         let head_vpn = self.pmd_start(number);
+        let (pfn, bits, deposit) = match self.pmd(parent, number) {
+            Pmd::Huge { pfn, bits, deposit } => (pfn, bits, deposit),
+            Pmd::Migration { pfn, deposit, .. } => {
+                let kind = Migration::Readable;
+                self.set_pmd(parent, number, Pmd::Migration { pfn, kind, deposit });
+                self.set_pmd(child, number, Pmd::Migration { pfn, kind, deposit: table });
+                self.copied_pmd_mark(cx, parent, child, number);
+                self.ptl_unlock(cx, parent);
+                return Ok(true);
+            }
+            Pmd::None | Pmd::Table(_) => {
+                // Split meanwhile.
+                self.table_free(table);
+                self.ptl_unlock(cx, parent);
+                return Ok(false);
+            }
+        };
         let shared = self.folio_try_dup_anon_rmap(cx, parent, head_vpn, pfn, pfn).await;
         if shared {
             self.hit(Path::ForkHuge);
@@ -139,15 +150,18 @@ impl World {
             };
             self.set_pmd(parent, number, parents);
             self.set_pmd(child, number, Pmd::Huge { pfn, bits, deposit: table });
-            self.mark(cx, || {
-                (Mark::CopyPmd { mm: parent, child, pmd: number }, self.seen_entry(child, head_vpn))
-            });
+            self.copied_pmd_mark(cx, parent, child, number);
         } else {
             self.hit(Path::ForkHugePinned);
             self.table_free(table);
         }
         self.ptl_unlock(cx, parent);
         Ok(shared)
+    }
+
+    fn copied_pmd_mark(&self, cx: &Cx, mm: MmId, child: MmId, pmd: u32) {
+        let vpn = self.pmd_start(pmd);
+        self.mark(cx, || (Mark::CopyPmd { mm, child, pmd }, self.seen_entry(child, vpn)));
     }
 
     /// `folio_try_dup_anon_rmap_pte` / `_pmd`, the decision: may the page be shared?
@@ -250,6 +264,7 @@ impl World {
         };
         self.set_pte(parent, table, vpn, copy);
         self.set_pte(child, into, vpn, copy);
+        self.copied_mark(cx, parent, child, vpn, None);
         Ok(true)
     }
 

@@ -244,8 +244,8 @@ impl Frames {
         let old = frame.name.get();
         self.sub(digest::reference(old).wrapping_mul(frame.refcount.get() as u64));
         self.retire(head);
-        if owner.is_some() {
-            machine.released(); // each part, page 0 too, takes it over below
+        if let Some(task) = owner {
+            frame.lock.clear(machine, task, "PG_locked"); // each part takes it over below
         }
         for sub in 0..nr {
             let pfn = Pfn(head.0 + sub);

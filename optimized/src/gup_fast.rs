@@ -183,12 +183,16 @@ impl World {
         Err(refused)
     }
 
-    /// The entries are still what they were before the grab.
+    /// The entries are still what they were before the grab, and so is the folio: a split gives the
+    /// same entries back, but its pages no longer share references.
     fn leaf_same(&self, leaf: &Leaf) -> bool {
         let Leaf { mm, vpn, pmd, table, judge, bits, refs } = *leaf;
         let same = |table: Table| {
-            (0..refs)
-                .all(|i| self.pte(table, vpn + i) == Pte::Present { pfn: nth_page(judge, i), bits })
+            (0..refs).all(|i| {
+                let pfn = nth_page(judge, i);
+                self.pte(table, vpn + i) == Pte::Present { pfn, bits }
+                    && self.frames.head(pfn) == self.frames.head(judge)
+            })
         };
         self.pmd(mm, self.pmd_number(vpn)) == pmd && table.is_none_or(same)
     }

@@ -156,7 +156,7 @@ impl World {
             self.lru_add_drain_all().await;
             *drained = 2;
         }
-        if self.folio_isolate_lru(head) {
+        if self.folio_isolate_lru(cx, head) {
             movable.push(head);
         }
     }

@@ -136,9 +136,9 @@ impl World {
                     Ok(())
                 }
             },
-            Pmd::Migration { pfn, .. } => {
+            Pmd::Migration { .. } => {
                 if range.need_any(piece, 0).is_some() {
-                    self.migration_entry_wait(pfn).await;
+                    self.migration_entry_wait(cx, range.mm, piece.start).await;
                     return Err(Stop::Busy(piece.start));
                 }
                 range.fill(piece, 0);
@@ -184,8 +184,8 @@ impl World {
                 range.set(vpn, hmm::READ | write | hmm::PRIVATE, Some(pfn));
                 return Ok(());
             }
-            Pte::Migration { pfn, .. } if range.need(vpn, 0).is_some() => {
-                self.migration_entry_wait(pfn).await;
+            Pte::Migration { .. } if range.need(vpn, 0).is_some() => {
+                self.migration_entry_wait(cx, range.mm, vpn).await;
                 return Err(Stop::Busy(vpn));
             }
             _ => (0, None),

@@ -1,6 +1,6 @@
 //! Transparent huge pages: fault, write fault, PMD split, folio split (kernel: `mm/huge_memory.c`).
 
-use program::{Birth, Foll, Mark, MmId, Seen, Site, Thp};
+use program::{Birth, Errno, Foll, Mark, MmId, Seen, Site, Thp};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -148,15 +148,31 @@ impl World {
     /// `__split_huge_pmd`: the huge entry becomes a table of N entries.
     pub(crate) async fn split_huge_pmd(&self, cx: &Cx, mm: MmId, number: u32) {
         self.ptl_lock(cx, mm).await;
-        if let Pmd::Huge { pfn, bits, deposit } = self.pmd(mm, number) {
-            self.hit(Path::SplitPmd);
-            self.split_huge_pmd_locked(mm, number, pfn, bits, deposit);
-            self.mark(cx, || (Mark::SplitPmd { mm, pmd: number }, Seen::Flag(true)));
-        }
+        self.split_huge_pmd_locked(cx, mm, number);
         self.ptl_unlock(cx, mm);
     }
 
-    fn split_huge_pmd_locked(&self, mm: MmId, number: u32, head: Pfn, bits: Bits, table: Table) {
+    /// `split_huge_pmd_locked`: under the PTL.
+    pub(crate) fn split_huge_pmd_locked(&self, cx: &Cx, mm: MmId, number: u32) {
+        match self.pmd(mm, number) {
+            Pmd::Huge { pfn, bits, deposit } => {
+                self.split_present_pmd(mm, number, pfn, bits, deposit);
+            }
+            Pmd::Migration { pfn, kind, deposit } => {
+                self.set_pmd(mm, number, Pmd::None);
+                for i in 0..u32::from(self.shape.ptes) {
+                    let entry = Pte::Migration { pfn: Pfn(pfn.0 + i), kind, dirty: false };
+                    self.set_pte(mm, deposit, self.pmd_start(number) + i, entry);
+                }
+                self.set_pmd(mm, number, Pmd::Table(deposit));
+            }
+            Pmd::None | Pmd::Table(_) => return,
+        }
+        self.hit(Path::SplitPmd);
+        self.mark(cx, || (Mark::SplitPmd { mm, pmd: number }, Seen::Flag(true)));
+    }
+
+    fn split_present_pmd(&self, mm: MmId, number: u32, head: Pfn, bits: Bits, table: Table) {
         let nr = u32::from(self.shape.ptes);
         // The PMD's reference becomes that of the first PTE.
         let extra = if self.has(Defect::SplitPmdMiscounts) { nr } else { nr - 1 };
@@ -175,18 +191,44 @@ impl World {
         self.folio_remove_rmap_pmd(head);
     }
 
-    /// `split_huge_page_to_list_to_order` to order 0. The caller holds the lock and `caller_refs`
-    /// references, one of which stays with page 0; `isolated` gives every tail one too and leaves
-    /// them off the LRU (the `list` form). False: -EAGAIN, nothing changed.
+    /// `split_huge_page_to_list_to_order` to order 0. The caller holds the lock and a reference,
+    /// which stays with page 0; `isolated` gives every tail one too and leaves them off the LRU
+    /// (the `list` form). False: -EAGAIN.
     pub(crate) async fn split_folio(&self, cx: &Cx, head: Pfn, isolated: bool) -> bool {
-        if i64::from(self.frames.mapcount(head)) != self.frames.refcount(head) - 1 {
+        self.rmap_lock_write(cx).await;
+        let done = self.can_split_folio(cx, head, 1) && {
+            // unmap_folio
+            self.try_to_migrate_locked(cx, head, true).await;
+            self.split_unmapped_folio(cx, head, isolated).await
+        };
+        self.rmap_unlock_write(cx);
+        done
+    }
+
+    /// `can_split_folio`: nobody but its mappings and the caller refers to it.
+    pub(crate) fn can_split_folio(&self, cx: &Cx, head: Pfn, callers: u32) -> bool {
+        let extra = self.frames.refcount(head) - i64::from(self.frames.mapcount(head));
+        let can = extra == i64::from(callers);
+        let folio = self.frames.name(head);
+        self.mark(cx, || (Mark::CanSplit { folio, callers }, Seen::Flag(can)));
+        can
+    }
+
+    /// The second half of the split, under the rmap lock: freezes the references, makes the parts
+    /// (`__split_huge_page`) and maps them again (`remap_page`).
+    async fn split_unmapped_folio(&self, cx: &Cx, head: Pfn, isolated: bool) -> bool {
+        // folio_ref_freeze, at the caller's reference
+        self.machine.point().await;
+        let frozen = self.frames.refcount(head) == 1;
+        let old = self.frames.name(head);
+        if !frozen {
+            self.mark(cx, || (Mark::Split { folio: old, isolated }, Seen::Flag(false)));
+            self.remove_migration_ptes_locked(cx, head, head, false).await;
             return false;
         }
         self.hit(Path::SplitFolio);
-        self.try_to_migrate(cx, head, true).await;
-        let entries = self.rmap_walk(head);
-        let old = self.frames.name(head);
         let nr = self.frames.nr_pages(head);
+        let entries = self.rmap_entries(head);
         let renamed = |sign: fn(&crate::frame::Frames, u64)| {
             for walked in &entries {
                 if let Walked::Pte { mm, table, vpn } = *walked {
@@ -195,25 +237,20 @@ impl World {
             }
         };
         renamed(|frames, term| frames.sub(term));
-        // Frozen at the caller's reference; each part starts with one of its own, dropped below.
+        // Each part starts with a reference of its own, dropped below.
         self.frames
             .split(&self.machine, head, 1, 1, |sub| self.name_of(cx, Birth::Split(old, sub)));
         renamed(|frames, term| frames.add(term));
-        for walked in entries {
-            let Walked::Pte { mm, table, vpn } = walked else { continue };
-            let Pte::Migration { pfn, .. } = self.pte(table, vpn) else { continue };
-            self.ptl_lock(cx, mm).await;
-            if self.frames.data(pfn) == 0 && !self.has(Defect::SplitKeepsZeroPages) {
-                self.map_unused_to_zeropage(mm, table, vpn);
-            } else {
-                self.remove_migration_pte(mm, table, vpn, pfn);
-            }
-            self.ptl_unlock(cx, mm);
+        self.mark(cx, || (Mark::Split { folio: old, isolated }, Seen::Flag(true)));
+        for i in 0..nr {
+            let part = Pfn(head.0 + i);
+            self.remove_migration_ptes_locked(cx, part, part, true).await;
         }
         for i in 1..nr {
             let tail = Pfn(head.0 + i);
             self.folio_unlock(cx, tail);
             if !isolated {
+                self.put_mark(cx, tail);
                 self.folio_put(tail);
             }
         }
@@ -221,7 +258,7 @@ impl World {
     }
 
     /// `try_to_map_unused_to_zeropage`.
-    fn map_unused_to_zeropage(&self, mm: MmId, table: Table, vpn: u32) {
+    pub(crate) fn map_unused_to_zeropage(&self, mm: MmId, table: Table, vpn: u32) {
         self.hit(Path::SplitZeroPage);
         let read = self.vma_lookup(mm, vpn).is_none_or(|vma| vma.readable());
         let bits = Bits { read, write: false, dirty: false };
@@ -234,33 +271,59 @@ impl World {
         cx: &Cx,
         mm: MmId,
         vpn: u32,
-    ) -> Result<(), program::Errno> {
-        use program::Errno;
-        let head = self.folio_walk(mm, vpn).ok_or(Errno::ENOENT)?;
-        if !self.frames.large(head) {
-            return Err(Errno::EINVAL);
-        }
-        if i64::from(self.frames.mapcount(head)) != self.frames.refcount(head) {
-            self.hit(Path::SplitBusy);
-            return Err(Errno::EAGAIN);
-        }
-        if !self.folio_trylock(cx, head) {
-            return Err(Errno::EBUSY);
-        }
-        self.folio_get(head);
+    ) -> Result<(), Errno> {
+        self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+        let result = self.split_huge_page_mapped(cx, mm, vpn).await;
+        self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+        result
+    }
+
+    async fn split_huge_page_mapped(&self, cx: &Cx, mm: MmId, vpn: u32) -> Result<(), Errno> {
+        self.ptl_lock(cx, mm).await;
+        let found = self.get_huge_page_to_split(cx, mm, vpn);
+        self.ptl_unlock(cx, mm);
+        let head = found?;
         let done = self.split_folio(cx, head, false).await;
         self.folio_unlock(cx, head);
+        self.put_mark(cx, head);
         self.folio_put(head);
         if done { Ok(()) } else { Err(Errno::EAGAIN) }
     }
 
-    /// `folio_walk_start` without the lock: the folio mapped at an address, if any.
-    pub(crate) fn folio_walk(&self, mm: MmId, vpn: u32) -> Option<Pfn> {
-        self.vma_lookup(mm, vpn)?;
+    /// The huge page at an address, locked and held, if it looks as if it could be split.
+    fn get_huge_page_to_split(&self, cx: &Cx, mm: MmId, vpn: u32) -> Result<Pfn, Errno> {
+        let head = self.folio_walk(cx, mm, vpn).ok_or(Errno::ENOENT)?;
+        if !self.frames.large(head) {
+            return Err(Errno::EINVAL);
+        }
+        if !self.can_split_folio(cx, head, 0) {
+            self.hit(Path::SplitBusy);
+            return Err(Errno::EAGAIN);
+        }
+        if !self.folio_trylock(cx, head) {
+            self.busy_mark(cx, head);
+            return Err(Errno::EBUSY);
+        }
+        self.folio_get(head);
+        self.get_mark(cx, head);
+        Ok(head)
+    }
+
+    /// `folio_walk_start`, under the PTL: the folio mapped at an address, if any.
+    pub(crate) fn folio_walk(&self, cx: &Cx, mm: MmId, vpn: u32) -> Option<Pfn> {
+        let found = self.vma_lookup(mm, vpn).and_then(|_| self.mapped_page(mm, vpn));
+        self.mark(cx, || {
+            let page = found.map(|page| self.page_ref(page));
+            (Mark::Find { mm, vpn }, page.map_or(Seen::Nothing, Seen::Page))
+        });
+        found.map(|page| self.frames.head(page))
+    }
+
+    fn mapped_page(&self, mm: MmId, vpn: u32) -> Option<Pfn> {
         match self.pmd(mm, self.pmd_number(vpn)) {
-            Pmd::Huge { pfn, .. } => Some(pfn),
+            Pmd::Huge { pfn, .. } => Some(Pfn(pfn.0 + self.pte_index(vpn))),
             Pmd::Table(table) => match self.pte(table, vpn) {
-                Pte::Present { pfn, .. } if pfn != ZERO_PFN => Some(self.frames.head(pfn)),
+                Pte::Present { pfn, .. } if pfn != ZERO_PFN => Some(pfn),
                 _ => None,
             },
             _ => None,

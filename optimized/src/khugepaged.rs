@@ -212,7 +212,7 @@ impl World {
             }
             let head = self.frames.head(pfn);
             self.folio_trylock(cx, head);
-            self.folio_isolate_lru(head);
+            self.folio_isolate_lru(cx, head);
             isolated.push(head);
         }
         isolated

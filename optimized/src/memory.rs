@@ -105,8 +105,8 @@ impl World {
                     return Ok(());
                 }
             }
-            Pmd::Migration { pfn, .. } => {
-                self.migration_entry_wait(pfn).await;
+            Pmd::Migration { .. } => {
+                self.migration_entry_wait(cx, vmf.mm, vmf.vpn).await;
                 return Ok(());
             }
             Pmd::None | Pmd::Table(_) => {}

@@ -1,7 +1,7 @@
 //! Page migration (kernel: `mm/migrate.c`) and its two callers here, compaction of one folio and
 //! memory offline (`mm/memory_hotplug.c`).
 
-use program::{Birth, Errno, MmId, Mode, Place, Site};
+use program::{Birth, Errno, Mark, MmId, Mode, PageRef, Place, Seen, Site};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -18,6 +18,14 @@ pub(crate) struct Target {
     pub place: Place,
     /// The step's injection applies.
     pub inject: bool,
+}
+
+/// How `migrate_folio_unmap` tries.
+#[derive(Clone, Copy)]
+struct Attempt {
+    mode: Mode,
+    /// For a part of a split folio: want of memory does not end the migration.
+    part: bool,
 }
 
 /// What `migrate_folio_unmap` made of a folio.
@@ -37,13 +45,23 @@ impl World {
         vpn: u32,
         mode: Mode,
     ) -> Result<(), Errno> {
-        let head = self.folio_walk(mm, vpn).ok_or(Errno::ENOENT)?;
-        if !self.folio_isolate_lru(head) {
-            self.hit(Path::MigrateNotLru);
-            return Err(Errno::EBUSY);
-        }
+        self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+        self.ptl_lock(cx, mm).await;
+        let isolated = self.add_folio_for_migration(cx, mm, vpn);
+        self.ptl_unlock(cx, mm);
+        self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
         let target = Target { place: cx.place, inject: true };
-        self.migrate_isolated(cx, vec![head], mode, target).await
+        self.migrate_isolated(cx, vec![isolated?], mode, target).await
+    }
+
+    /// `add_folio_for_migration`: isolates the folio mapped at an address.
+    fn add_folio_for_migration(&self, cx: &Cx, mm: MmId, vpn: u32) -> Result<Pfn, Errno> {
+        let head = self.folio_walk(cx, mm, vpn).ok_or(Errno::ENOENT)?;
+        if self.folio_isolate_lru(cx, head) {
+            return Ok(head);
+        }
+        self.hit(Path::MigrateNotLru);
+        Err(Errno::EBUSY)
     }
 
     /// `migrate_pages` of isolated folios, then `putback_movable_pages` of what is left.
@@ -126,7 +144,8 @@ impl World {
         if self.migrate_split(cx, src, true, parts).await {
             return Ok(());
         }
-        match self.migrate_folio_unmap(cx, src, Mode::Sync, target).await {
+        let attempt = Attempt { mode: Mode::Sync, part: false };
+        match self.migrate_folio_unmap(cx, src, attempt, target).await {
             Ok(Unmap::Freed) => Ok(()),
             Ok(Unmap::To(dst)) => self.migrate_folio_move(cx, src, dst).await,
             Err(Errno::ENOMEM) if self.migrate_split(cx, src, false, parts).await => Ok(()),
@@ -147,6 +166,7 @@ impl World {
     ) -> Result<(), Errno> {
         let mut unmapped = Vec::new();
         let mut result = Ok(());
+        let attempt = Attempt { mode: Mode::Async, part: parts.is_none() };
         let passes = if parts.is_some() { NR_MAX_MIGRATE_PASSES } else { 1 };
         for pass in 0..passes {
             let target = Target { inject: target.inject && pass == 0, ..target };
@@ -157,7 +177,7 @@ impl World {
                 {
                     continue;
                 }
-                match self.migrate_folio_unmap(cx, src, Mode::Async, target).await {
+                match self.migrate_folio_unmap(cx, src, attempt, target).await {
                     Ok(Unmap::Freed) => {}
                     Ok(Unmap::To(dst)) => unmapped.push((src, dst)),
                     Err(Errno::ENOMEM) => {
@@ -214,21 +234,25 @@ impl World {
         &self,
         cx: &Cx,
         src: Pfn,
-        mode: Mode,
+        attempt: Attempt,
         target: Target,
     ) -> Result<Unmap, Errno> {
+        self.machine.point().await;
+        let folio = self.frames.name(src);
         if self.frames.refcount(src) == 1 {
             // Freed from under us: the isolation holds the last reference.
+            self.mark(cx, || (Mark::Unwanted { folio }, Seen::Flag(true)));
             self.folio_put(src);
             return Ok(Unmap::Freed);
         }
-        if target.inject && self.refused(cx, Site::Dst) {
+        let Some(dst) = self.get_new_folio(cx, src, target) else {
+            let refused = Mark::Refused { site: Site::Dst, second: attempt.part };
+            self.mark(cx, || (refused, Seen::Nothing));
             return Err(Errno::ENOMEM);
-        }
-        let (order, anon) = (self.frames.order(src), self.frames.anon(src));
-        let dst = self.folio_alloc_at(target.place, order, anon).ok_or(Errno::ENOMEM)?;
+        };
         if !self.folio_trylock(cx, src) {
-            if mode == Mode::Async {
+            if attempt.mode == Mode::Async {
+                self.busy_mark(cx, src);
                 self.hit(Path::MigrateLocked);
                 self.folio_put(dst);
                 return Err(Errno::EAGAIN);
@@ -236,12 +260,21 @@ impl World {
             self.folio_lock(cx, src).await;
         }
         self.folio_trylock(cx, dst);
-        if self.try_to_migrate(cx, src, false).await {
+        if self.try_to_migrate(cx, src).await && self.frames.mapcount(src) == 0 {
             return Ok(Unmap::To(dst));
         }
         self.hit(Path::MigratePinned);
         self.migrate_folio_undo(cx, src, dst).await;
         Err(Errno::EAGAIN)
+    }
+
+    /// `get_new_folio`: a destination.
+    fn get_new_folio(&self, cx: &Cx, src: Pfn, target: Target) -> Option<Pfn> {
+        if target.inject && self.refused(cx, Site::Dst) {
+            return None;
+        }
+        let (order, anon) = (self.frames.order(src), self.frames.anon(src));
+        self.folio_alloc_at(target.place, order, anon)
     }
 
     /// `migrate_folio_undo_src`, `migrate_folio_undo_dst`.
@@ -254,7 +287,10 @@ impl World {
 
     /// `migrate_folio_move` of a folio that was unmapped; undone if it fails.
     async fn migrate_folio_move(&self, cx: &Cx, src: Pfn, dst: Pfn) -> Result<(), Errno> {
+        self.machine.point().await;
+        let folio = self.frames.name(src);
         if !self.folio_migrate_mapping(src, dst, 0) {
+            self.mark(cx, || (Mark::Move { folio, placed: None }, Seen::Flag(false)));
             self.hit(Path::MigrateRefs);
             self.migrate_folio_undo(cx, src, dst).await;
             return Err(Errno::EAGAIN);
@@ -262,11 +298,18 @@ impl World {
         self.folio_migrate_copy(cx, src, dst);
         self.hit(if self.frames.large(src) { Path::MigratedHuge } else { Path::Migrated });
         self.folio_add_lru(cx, dst);
+        self.mark(cx, || {
+            let placed = Some(self.frames.place(dst));
+            let moved = PageRef::Of(self.frames.name(dst), 0);
+            (Mark::Move { folio, placed }, Seen::Page(moved))
+        });
         self.remove_migration_ptes(cx, src, dst).await;
         self.frames.set_mapping(src, Mapping::None);
         self.folio_unlock(cx, dst);
+        self.put_mark(cx, dst);
         self.folio_put(dst);
         self.folio_unlock(cx, src);
+        self.put_mark(cx, src);
         self.folio_put(src);
         Ok(())
     }
@@ -318,7 +361,7 @@ impl World {
         // do_migrate_range: everything that can be isolated.
         let target = Target { place: Place::Normal, inject: false };
         for head in self.folios_in(place) {
-            if self.folio_isolate_lru(head) {
+            if self.folio_isolate_lru(cx, head) {
                 let _left_over = self.migrate_isolated(cx, vec![head], Mode::Sync, target).await;
             }
         }

@@ -140,14 +140,21 @@ impl World {
         }
         self.ptl_lock(cx, mm).await;
         for vpn in piece.start..piece.end {
-            let pfns = self.migrate_vma_collect_pte(args, mm, vma, vpn);
+            let pfns = self.migrate_vma_collect_pte(cx, args, mm, vma, vpn);
             args.pfns.push(pfns);
         }
         self.ptl_unlock(cx, mm);
     }
 
     /// One turn of `migrate_vma_collect_pmd`'s loop over PTEs.
-    fn migrate_vma_collect_pte(&self, args: &MigrateVma, mm: MmId, vma: &Vma, vpn: u32) -> Pfns {
+    fn migrate_vma_collect_pte(
+        &self,
+        cx: &Cx,
+        args: &MigrateVma,
+        mm: MmId,
+        vma: &Vma,
+        vpn: u32,
+    ) -> Pfns {
         let hole = Pfns { migrate: true, ..Pfns::default() };
         let Pmd::Table(table) = self.pmd(mm, self.pmd_number(vpn)) else { return Pfns::default() };
         let (pfn, write) = match self.pte(table, vpn) {
@@ -185,7 +192,7 @@ impl World {
             return Pfns::default();
         }
         let pinned = self.folio_maybe_dma_pinned(head);
-        if !self.set_pte_migration_entry(mm, table, vpn, pinned) {
+        if !self.set_pte_migration_entry(cx, mm, table, vpn, pinned) {
             self.hit(Path::CollectPinned);
             if args.fault_page != Some(pfn) {
                 self.folio_unlock_as(args.task, head);
@@ -234,14 +241,14 @@ impl World {
                     self.lru_add_drain_all().await;
                     allow_drain = false;
                 }
-                if !self.folio_isolate_lru(page) {
+                if !self.folio_isolate_lru(cx, page) {
                     entry.migrate = false;
                     continue;
                 }
                 self.folio_put(page); // collect's
             }
             if self.frames.mapcount(page) > 0 {
-                self.try_to_migrate(cx, page, false).await;
+                self.try_to_migrate(cx, page).await;
             }
             if self.frames.mapcount(page) > 0 || !self.migrate_vma_check_page(page, fault_page) {
                 if system {

@@ -1,6 +1,6 @@
 //! mmap, munmap, zap, exit (kernel: `mm/mmap.c`, `mm/vma.c`, `mm/memory.c`).
 
-use program::{Backing, Mark, MmId, ObjectId, Prot, Seen, Span, Uffd, VmaFlags, digest};
+use program::{Backing, Mark, MmId, ObjectId, Prot, Seen, Span, Uffd, VmaFlags};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -129,7 +129,7 @@ impl World {
             let (start, next) = (self.pmd_start(pmd), self.pmd_start(pmd + 1));
             let end = next.min(span.end);
             let mut entry = self.pmd(mm, pmd);
-            if let Pmd::Huge { .. } = entry {
+            if entry.is_huge() {
                 let whole = (vpn == start && end == next) || self.has(Defect::ZapWholeHuge);
                 if whole {
                     self.zap_huge_pmd(cx, tlb, pmd).await;
@@ -159,6 +159,12 @@ impl World {
             self.tlb_remove_page(cx, tlb, pfn);
             self.mark(cx, || (Mark::ZapHuge { mm, pmd }, Seen::Page(page)));
         }
+        if let Pmd::Migration { pfn, deposit, .. } = self.pmd(mm, pmd) {
+            let page = self.page_ref(pfn);
+            self.set_pmd(mm, pmd, Pmd::None);
+            self.table_free(deposit);
+            self.mark(cx, || (Mark::ZapHuge { mm, pmd }, Seen::Page(page)));
+        }
         self.ptl_unlock(cx, mm);
     }
 
@@ -170,7 +176,11 @@ impl World {
             self.machine.point().await;
             match self.pte(table, vpn) {
                 Pte::None => {}
-                Pte::Migration { .. } => self.set_pte(mm, table, vpn, Pte::None),
+                Pte::Migration { pfn, .. } => {
+                    let page = self.page_ref(pfn);
+                    self.set_pte(mm, table, vpn, Pte::None);
+                    self.mark(cx, || (Mark::Zap { mm, vpn }, Seen::Page(page)));
+                }
                 Pte::DevicePrivate { pfn, .. } => {
                     self.hit(Path::ZapDevicePrivate);
                     self.set_pte(mm, table, vpn, Pte::None);
@@ -210,14 +220,11 @@ impl World {
             self.lru_add_drain(cx.cpu);
         }
         let mut tlb = self.tlb_gather_mmu(mm);
-        let mut vmas = self.mm(mm).vmas.take();
-        for vma in vmas.drain(..) {
+        while let Some(vma) = self.find_vma(mm, 0) {
             self.vma_mark_detached(vma.id);
             self.unmap_vma(cx, &mut tlb, &vma, vma.span()).await;
-            self.frames.sub(digest::vma(mm, vma.start, vma.end, vma.flags));
-            self.put_vma(vma.id);
+            self.vma_unlink(mm, vma.id);
         }
-        self.mm(mm).vmas.replace(vmas);
         self.free_all_pgtables(cx, &mut tlb).await;
         self.tlb_finish_mmu(cx, tlb).await;
         self.mmap_write_unlock(cx, mm);

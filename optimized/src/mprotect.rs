@@ -53,7 +53,7 @@ impl World {
             let pmd = self.pmd_number(vpn);
             let (start, next) = (self.pmd_start(pmd), self.pmd_start(pmd + 1));
             let end = next.min(span.end);
-            if let Pmd::Huge { .. } = self.pmd(mm, pmd) {
+            if self.pmd(mm, pmd).is_huge() {
                 if vpn == start && end == next {
                     flush |= self.change_huge_pmd(cx, mm, vma, pmd).await;
                 } else {
@@ -89,6 +89,7 @@ impl World {
                 Pte::Present { pfn, bits } => (pfn, bits),
                 other => {
                     self.set_pte(mm, table, vpn, self.not_present_without_write(other));
+                    self.protect_mark(cx, mm, vpn);
                     continue;
                 }
             };
@@ -101,11 +102,15 @@ impl World {
                 self.frames.set_exclusive(pfn, false);
             }
             self.set_pte(mm, table, vpn, Pte::Present { pfn, bits: new });
-            self.mark(cx, || (Mark::Protect { mm, vpn }, self.seen_entry(mm, vpn)));
+            self.protect_mark(cx, mm, vpn);
             flush |= bits.needs_flush(new);
         }
         self.ptl_unlock(cx, mm);
         flush
+    }
+
+    fn protect_mark(&self, cx: &Cx, mm: MmId, vpn: u32) {
+        self.mark(cx, || (Mark::Protect { mm, vpn }, self.seen_entry(mm, vpn)));
     }
 
     /// Entries that are not present lose write, whatever the new protection: a fault gives it back.
@@ -139,6 +144,12 @@ impl World {
     async fn change_huge_pmd(&self, cx: &Cx, mm: MmId, vma: &Vma, number: u32) -> bool {
         let mut flush = false;
         self.ptl_lock(cx, mm).await;
+        let vpn = self.pmd_start(number);
+        if let Pmd::Migration { pfn, kind: Migration::Writable, deposit } = self.pmd(mm, number) {
+            let kind = Migration::ReadableExclusive;
+            self.set_pmd(mm, number, Pmd::Migration { pfn, kind, deposit });
+            self.protect_mark(cx, mm, vpn);
+        }
         if let Pmd::Huge { pfn, bits, deposit } = self.pmd(mm, number) {
             let mut new = page_prot(vma);
             if self.can_change_pte_writable(vma, pfn, bits) {
@@ -146,8 +157,7 @@ impl World {
                 new.write = true;
             }
             self.set_pmd(mm, number, Pmd::Huge { pfn, bits: new, deposit });
-            let vpn = self.pmd_start(number);
-            self.mark(cx, || (Mark::Protect { mm, vpn }, self.seen_entry(mm, vpn)));
+            self.protect_mark(cx, mm, vpn);
             flush = bits.needs_flush(new);
         }
         self.ptl_unlock(cx, mm);

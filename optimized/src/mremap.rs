@@ -69,7 +69,7 @@ impl World {
             let left = |vpn: u32| ptes - self.pte_index(vpn);
             let extent = left(from).min(left(target)).min(old.end - from);
             let (source, dest) = (self.pmd_number(from), self.pmd_number(target));
-            if let Pmd::Huge { .. } = self.pmd(mm, source) {
+            if self.pmd(mm, source).is_huge() {
                 if extent == ptes {
                     self.hit(Path::MoveHuge);
                     self.move_pgt_entry(cx, mm, source, dest).await;

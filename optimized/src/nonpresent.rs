@@ -24,8 +24,8 @@ impl World {
                 self.release_fault_lock(&vmf);
                 Err(Fault::Retry)
             }
-            Pte::Migration { pfn, .. } => {
-                self.migration_entry_wait(pfn).await;
+            Pte::Migration { .. } => {
+                self.migration_entry_wait(cx, vmf.mm, vmf.vpn).await;
                 Ok(())
             }
             Pte::DeviceExclusive { pfn, .. } => {
@@ -40,13 +40,13 @@ impl World {
                 }
                 if !self.folio_trylock(cx, pfn) {
                     self.ptl_unlock(cx, vmf.mm);
-                    self.migration_entry_wait(pfn).await;
+                    self.migration_entry_wait_on_locked(pfn).await;
                     return Ok(());
                 }
                 // Only the owner of the lock takes a reference: one more would stop the migration.
                 self.folio_get(pfn);
                 if self.entry_in_fault() {
-                    self.install_migration_entry(&vmf);
+                    self.install_migration_entry(cx, &vmf);
                 }
                 self.ptl_unlock(cx, vmf.mm);
                 let result = self.migrate_to_ram(cx, vmf, pfn).await;
@@ -73,9 +73,9 @@ impl World {
             || self.has(Defect::EntryHandOffUnlocksTwice)
     }
 
-    fn install_migration_entry(&self, vmf: &Vmf) {
+    fn install_migration_entry(&self, cx: &Cx, vmf: &Vmf) {
         if let Pmd::Table(table) = self.pmd(vmf.mm, self.pmd_number(vmf.vpn)) {
-            self.set_pte_migration_entry(vmf.mm, table, vmf.vpn, false);
+            self.set_pte_migration_entry(cx, vmf.mm, table, vmf.vpn, false);
         }
     }
 
@@ -106,8 +106,24 @@ impl World {
         self.set_pte(mm, table, vpn, Pte::Present { pfn, bits });
     }
 
-    /// `migration_entry_wait`: sleeps until the folio is unlocked, without a reference.
-    pub(crate) async fn migration_entry_wait(&self, pfn: Pfn) {
+    /// `migration_entry_wait`, `pmd_migration_entry_wait`: for the end of the migration, if the
+    /// entry is still one.
+    pub(crate) async fn migration_entry_wait(&self, cx: &Cx, mm: MmId, vpn: u32) {
+        self.ptl_lock(cx, mm).await;
+        let migrating = match (self.pmd(mm, self.pmd_number(vpn)), self.lookup_pte(mm, vpn)) {
+            (Pmd::Migration { pfn, .. }, _) | (Pmd::Table(_), Pte::Migration { pfn, .. }) => {
+                Some(pfn)
+            }
+            _ => None,
+        };
+        self.ptl_unlock(cx, mm);
+        if let Some(pfn) = migrating {
+            self.migration_entry_wait_on_locked(pfn).await;
+        }
+    }
+
+    /// `migration_entry_wait_on_locked`: sleeps until the folio is unlocked, without a reference.
+    pub(crate) async fn migration_entry_wait_on_locked(&self, pfn: Pfn) {
         let head = self.frames.head(pfn);
         self.frames.lock(head).wait(&self.machine, "PG_locked").await;
     }

@@ -78,6 +78,13 @@ pub(crate) enum Pmd {
     Migration { pfn: Pfn, kind: Migration, deposit: Table },
 }
 
+impl Pmd {
+    /// `pmd_trans_huge` or `is_swap_pmd`.
+    pub fn is_huge(self) -> bool {
+        matches!(self, Pmd::Huge { .. } | Pmd::Migration { .. })
+    }
+}
+
 /// All tables.
 #[derive(Default)]
 pub(crate) struct Tables {

@@ -1,8 +1,9 @@
 //! Reverse mapping (kernel: `mm/rmap.c`).
 
-use program::{MmId, ObjectId, Span};
+use program::{Mark, MmId, ObjectId, Seen, Span};
 
 use crate::coverage::Path;
+use crate::defects::Defect;
 use crate::folio::Foll;
 use crate::frame::{Mapping, Pfn};
 use crate::gup::GupFlags;
@@ -15,6 +16,17 @@ pub(crate) enum Walked {
     Pmd { mm: MmId, pmd: u32 },
     Pte { mm: MmId, table: Table, vpn: u32 },
 }
+
+/// Pages of a VMA below one PMD where pages `sub` and following of a folio belong.
+#[derive(Clone, Copy)]
+struct Piece {
+    mm: MmId,
+    vpn: u32,
+    sub: u32,
+    pages: u32,
+}
+
+const RMAP_LOCK: &str = "i_mmap_rwsem or anon_vma lock";
 
 impl World {
     /// `folio_remove_rmap_pte`: the page loses one PTE mapping; the reference stays.
@@ -45,9 +57,10 @@ impl World {
         }
     }
 
-    /// `rmap_walk`: every entry of every mm for `head`, also those that do not map it.
-    pub(crate) fn rmap_walk(&self, head: Pfn) -> Vec<Walked> {
-        let mut found = Vec::new();
+    /// Where pages of `head` belong, mapped or not: the VMAs of `rmap_walk`, cut at PMDs. Parents
+    /// come before their children.
+    fn rmap_pieces(&self, head: Pfn) -> Vec<Piece> {
+        let mut pieces: Vec<Piece> = Vec::new();
         let nr = self.frames.nr_pages(head);
         for mm in self.live_mms() {
             for vma in self.mm(mm).vmas.borrow().iter() {
@@ -67,70 +80,144 @@ impl World {
                     if offset >= vma.end - vma.start {
                         continue;
                     }
-                    self.walk_one(mm, vma.start + offset, Pfn(head.0 + sub), sub, &mut found);
+                    let vpn = vma.start + offset;
+                    let same = |last: &&mut Piece| {
+                        (last.mm, last.vpn + last.pages) == (mm, vpn) && self.pte_index(vpn) != 0
+                    };
+                    match pieces.last_mut().filter(same) {
+                        Some(last) => last.pages += 1,
+                        None => pieces.push(Piece { mm, vpn, sub, pages: 1 }),
+                    }
                 }
             }
         }
-        found
+        pieces
     }
 
-    fn walk_one(&self, mm: MmId, vpn: u32, page: Pfn, sub: u32, found: &mut Vec<Walked>) {
+    /// The entries of a piece for `head`, until `each` has seen enough; whether it has not.
+    fn rmap_piece(&self, head: Pfn, piece: Piece, each: &mut impl FnMut(Walked) -> bool) -> bool {
+        let Piece { mm, vpn, sub, pages } = piece;
         let pmd = self.pmd_number(vpn);
         match self.pmd(mm, pmd) {
-            Pmd::Huge { pfn, .. } | Pmd::Migration { pfn, .. }
-                if pfn == self.frames.head(page) && sub == 0 =>
-            {
-                found.push(Walked::Pmd { mm, pmd });
+            Pmd::Huge { pfn, .. } | Pmd::Migration { pfn, .. } if pfn == head && sub == 0 => {
+                each(Walked::Pmd { mm, pmd })
             }
-            Pmd::Table(table) => match self.pte(table, vpn) {
+            Pmd::Table(table) => (0..pages).all(|i| match self.pte(table, vpn + i) {
                 Pte::Present { pfn, .. }
                 | Pte::Migration { pfn, .. }
                 | Pte::DevicePrivate { pfn, .. }
                 | Pte::DeviceExclusive { pfn, .. }
-                    if pfn == page =>
+                    if pfn.0 == head.0 + sub + i =>
                 {
-                    found.push(Walked::Pte { mm, table, vpn });
+                    each(Walked::Pte { mm, table, vpn: vpn + i })
                 }
-                _ => {}
-            },
-            _ => {}
+                _ => true,
+            }),
+            _ => true,
         }
     }
 
-    /// `try_to_migrate`: replaces every mapping by a migration entry. False (with some mappings
-    /// perhaps replaced already) when an exclusive page is pinned: it must stay mapped.
-    pub(crate) async fn try_to_migrate(&self, cx: &Cx, head: Pfn, split_pmds: bool) -> bool {
-        if split_pmds {
-            for walked in self.rmap_walk(head) {
-                if let Walked::Pmd { mm, pmd } = walked {
-                    self.split_huge_pmd(cx, mm, pmd).await;
-                }
-            }
+    /// Every entry of every mm for `head`, also those that do not map it, as they are now.
+    pub(crate) fn rmap_entries(&self, head: Pfn) -> Vec<Walked> {
+        let mut found = Vec::new();
+        for piece in self.rmap_pieces(head) {
+            self.rmap_piece(head, piece, &mut |walked| {
+                found.push(walked);
+                true
+            });
         }
-        let pinned = self.folio_maybe_dma_pinned(head);
-        for walked in self.rmap_walk(head) {
-            let mm = match walked {
-                Walked::Pmd { mm, .. } | Walked::Pte { mm, .. } => mm,
-            };
-            self.ptl_lock(cx, mm).await;
-            let done = match walked {
-                Walked::Pmd { mm, pmd } => self.set_pmd_migration_entry(mm, pmd, pinned),
-                Walked::Pte { mm, table, vpn } => {
-                    self.set_pte_migration_entry(mm, table, vpn, pinned)
-                }
-            };
-            self.ptl_unlock(cx, mm);
-            if !done {
+        found
+    }
+
+    /// `rmap_walk_locked`: the entries for `head`, each piece under its PTL; whether `each` saw
+    /// all of them. TTU_SPLIT_HUGE_PMD: huge ones are split first.
+    async fn rmap_walk_locked(
+        &self,
+        cx: &Cx,
+        head: Pfn,
+        split_pmds: bool,
+        mut each: impl FnMut(Walked) -> bool,
+    ) -> bool {
+        for piece in self.rmap_pieces(head) {
+            self.ptl_lock(cx, piece.mm).await;
+            if split_pmds {
+                self.rmap_piece(head, piece, &mut |walked| {
+                    if let Walked::Pmd { mm, pmd } = walked {
+                        self.split_huge_pmd_locked(cx, mm, pmd);
+                    }
+                    true
+                });
+            }
+            let more = self.rmap_piece(head, piece, &mut each);
+            self.ptl_unlock(cx, piece.mm);
+            if !more {
                 return false;
             }
         }
         true
     }
 
+    /// `anon_vma_lock_read`, `i_mmap_lock_read`: while it is held, no entry moves to where an rmap
+    /// walk has been. One lock for all, where Linux has one for each tree of anon_vmas and each file.
+    pub(crate) async fn rmap_lock_read(&self) {
+        self.rmap_lock.read(&self.machine, RMAP_LOCK).await;
+    }
+
+    pub(crate) fn rmap_unlock_read(&self) {
+        self.rmap_lock.read_unlock(&self.machine, RMAP_LOCK);
+    }
+
+    /// `anon_vma_lock_write`, `i_mmap_lock_write`.
+    pub(crate) async fn rmap_lock_write(&self, cx: &Cx) {
+        self.rmap_lock.write(&self.machine, cx.task, RMAP_LOCK).await;
+    }
+
+    pub(crate) fn rmap_unlock_write(&self, cx: &Cx) {
+        self.rmap_lock.write_unlock(&self.machine, cx.task, RMAP_LOCK);
+    }
+
+    /// `try_to_migrate`: replaces every mapping by a migration entry. False (with some mappings
+    /// perhaps replaced already) when an exclusive page is pinned: it must stay mapped.
+    pub(crate) async fn try_to_migrate(&self, cx: &Cx, head: Pfn) -> bool {
+        self.rmap_lock_read().await;
+        let done = self.try_to_migrate_locked(cx, head, false).await;
+        self.rmap_unlock_read();
+        done
+    }
+
+    /// As [`World::try_to_migrate`], for whoever holds the rmap lock (TTU_RMAP_LOCKED).
+    pub(crate) async fn try_to_migrate_locked(&self, cx: &Cx, head: Pfn, split_pmds: bool) -> bool {
+        let mut batch = Vec::new();
+        let one = |walked| {
+            let (mm, span, done) = match walked {
+                Walked::Pmd { mm, pmd } => {
+                    let span = Span { start: self.pmd_start(pmd), end: self.pmd_start(pmd + 1) };
+                    (mm, span, self.set_pmd_migration_entry(cx, mm, pmd))
+                }
+                Walked::Pte { mm, table, vpn } => {
+                    let pinned = self.folio_maybe_dma_pinned(head);
+                    let span = Span { start: vpn, end: vpn + 1 };
+                    (mm, span, self.set_pte_migration_entry(cx, mm, table, vpn, pinned))
+                }
+            };
+            if self.tracing.get() {
+                batch.push((mm, span));
+            }
+            done
+        };
+        let done = self.rmap_walk_locked(cx, head, split_pmds, one).await;
+        // try_to_unmap_flush: until then others may use, and write to, the old page.
+        for (mm, span) in batch {
+            self.flush_tlb_range(cx, mm, span).await;
+        }
+        done
+    }
+
     /// Replaces one mapping by a migration entry (device-exclusive entries are passed over: they
     /// map nothing). False if it may be pinned: it stays.
     pub(crate) fn set_pte_migration_entry(
         &self,
+        cx: &Cx,
         mm: MmId,
         table: Table,
         vpn: u32,
@@ -150,6 +237,7 @@ impl World {
         let exclusive = self.frames.anon(head) && self.frames.exclusive(pfn);
         if exclusive && pinned && !private {
             self.set_pte(mm, table, vpn, old);
+            self.unmap_mark(cx, mm, vpn, false);
             return false;
         }
         if exclusive {
@@ -162,15 +250,25 @@ impl World {
         self.set_pte(mm, table, vpn, Pte::Migration { pfn, kind, dirty: bits.dirty });
         self.counted(self.frames.map_add(pfn, -1));
         self.folio_put(head);
+        self.unmap_mark(cx, mm, vpn, true);
         true
     }
 
-    fn set_pmd_migration_entry(&self, mm: MmId, pmd: u32, pinned: bool) -> bool {
+    /// A mapping became a migration entry, or did not because it may be pinned.
+    fn unmap_mark(&self, cx: &Cx, mm: MmId, vpn: u32, done: bool) {
+        self.mark(cx, || {
+            let seen = if done { self.seen_entry(mm, vpn) } else { Seen::Flag(false) };
+            (Mark::Unmap { mm, vpn }, seen)
+        });
+    }
+
+    fn set_pmd_migration_entry(&self, cx: &Cx, mm: MmId, pmd: u32) -> bool {
         let Pmd::Huge { pfn, bits, deposit } = self.pmd(mm, pmd) else { return true };
         self.set_pmd(mm, pmd, Pmd::None);
         let exclusive = self.frames.exclusive(pfn);
-        if exclusive && pinned {
+        if exclusive && self.folio_maybe_dma_pinned(pfn) {
             self.set_pmd(mm, pmd, Pmd::Huge { pfn, bits, deposit });
+            self.unmap_mark(cx, mm, self.pmd_start(pmd), false);
             return false;
         }
         if exclusive {
@@ -180,33 +278,56 @@ impl World {
         self.set_pmd(mm, pmd, Pmd::Migration { pfn, kind, deposit });
         self.counted(self.frames.entire_map_add(pfn, -1));
         self.folio_put(pfn);
+        self.unmap_mark(cx, mm, self.pmd_start(pmd), true);
         true
     }
 
     /// `remove_migration_ptes`: every migration entry for `src` becomes a mapping of `dst`.
     pub(crate) async fn remove_migration_ptes(&self, cx: &Cx, src: Pfn, dst: Pfn) {
-        for walked in self.rmap_walk(src) {
+        self.rmap_lock_read().await;
+        self.remove_migration_ptes_locked(cx, src, dst, false).await;
+        self.rmap_unlock_read();
+    }
+
+    /// As [`World::remove_migration_ptes`], for whoever holds the rmap lock (RMP_LOCKED). `split`:
+    /// a page of zeroes becomes the zero page (RMP_USE_SHARED_ZEROPAGE).
+    pub(crate) async fn remove_migration_ptes_locked(
+        &self,
+        cx: &Cx,
+        src: Pfn,
+        dst: Pfn,
+        split: bool,
+    ) {
+        let one = |walked| {
             match walked {
-                Walked::Pmd { mm, pmd } => {
-                    self.ptl_lock(cx, mm).await;
-                    self.remove_migration_pmd(mm, pmd, dst);
-                    self.ptl_unlock(cx, mm);
-                }
+                Walked::Pmd { mm, pmd } => self.remove_migration_pmd(cx, mm, pmd, dst),
                 Walked::Pte { mm, table, vpn } => {
-                    self.ptl_lock(cx, mm).await;
                     if let Pte::Migration { pfn, .. } = self.pte(table, vpn) {
                         let new = Pfn(dst.0 + (pfn.0 - src.0));
-                        self.remove_migration_pte(mm, table, vpn, new);
+                        self.remove_migration_pte(cx, mm, table, vpn, new, split);
                     }
-                    self.ptl_unlock(cx, mm);
                 }
             }
-        }
+            true
+        };
+        self.rmap_walk_locked(cx, src, false, one).await;
     }
 
     /// `remove_migration_pte` for one entry, to page `new`.
-    pub(crate) fn remove_migration_pte(&self, mm: MmId, table: Table, vpn: u32, new: Pfn) {
+    fn remove_migration_pte(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        table: Table,
+        vpn: u32,
+        new: Pfn,
+        split: bool,
+    ) {
         let Pte::Migration { kind, dirty, .. } = self.pte(table, vpn) else { return };
+        if split && self.frames.data(new) == 0 && !self.has(Defect::SplitKeepsZeroPages) {
+            self.map_unused_to_zeropage(mm, table, vpn);
+            return self.restore_mark(cx, mm, vpn, split);
+        }
         let head = self.frames.head(new);
         let bits = self.restored_bits(mm, vpn, kind, dirty && self.frames.dirty(head));
         self.folio_get(head);
@@ -219,9 +340,15 @@ impl World {
             false => Pte::Present { pfn: new, bits },
         };
         self.set_pte(mm, table, vpn, pte);
+        self.restore_mark(cx, mm, vpn, split);
     }
 
-    fn remove_migration_pmd(&self, mm: MmId, pmd: u32, new: Pfn) {
+    /// A migration entry became a mapping again.
+    fn restore_mark(&self, cx: &Cx, mm: MmId, vpn: u32, split: bool) {
+        self.mark(cx, || (Mark::Restore { mm, vpn, split }, self.seen_entry(mm, vpn)));
+    }
+
+    fn remove_migration_pmd(&self, cx: &Cx, mm: MmId, pmd: u32, new: Pfn) {
         let Pmd::Migration { kind, deposit, .. } = self.pmd(mm, pmd) else { return };
         let bits = self.restored_bits(mm, self.pmd_start(pmd), kind, false);
         self.folio_get(new);
@@ -230,6 +357,7 @@ impl World {
             self.frames.set_exclusive(new, true);
         }
         self.set_pmd(mm, pmd, Pmd::Huge { pfn: new, bits, deposit });
+        self.restore_mark(cx, mm, self.pmd_start(pmd), false);
     }
 
     fn restored_bits(&self, mm: MmId, vpn: u32, kind: Migration, dirty: bool) -> Bits {
@@ -283,23 +411,20 @@ impl World {
             return false;
         }
         let mut valid = false;
-        for walked in self.rmap_walk(head) {
-            let Walked::Pte { mm: of, table, vpn: at } = walked else { break };
-            self.ptl_lock(cx, of).await;
-            let pte = self.pte(table, at);
-            if let Pte::Present { pfn, bits } = pte {
-                self.hit(Path::MadeExclusive);
-                valid |= (of, at) == (mm, vpn) && bits.write;
-                let entry = Pte::DeviceExclusive { pfn, write: bits.write };
-                self.set_pte(of, table, at, Pte::None);
-                self.set_pte(of, table, at, entry);
-                self.folio_remove_rmap_pte(pfn);
-            }
-            self.ptl_unlock(cx, of);
-            if !matches!(pte, Pte::Present { .. }) {
-                break;
-            }
-        }
+        let one = |walked| {
+            let Walked::Pte { mm: of, table, vpn: at } = walked else { return false };
+            let Pte::Present { pfn, bits } = self.pte(table, at) else { return false };
+            self.hit(Path::MadeExclusive);
+            valid |= (of, at) == (mm, vpn) && bits.write;
+            let entry = Pte::DeviceExclusive { pfn, write: bits.write };
+            self.set_pte(of, table, at, Pte::None);
+            self.set_pte(of, table, at, entry);
+            self.folio_remove_rmap_pte(pfn);
+            true
+        };
+        self.rmap_lock_read().await;
+        self.rmap_walk_locked(cx, head, false, one).await;
+        self.rmap_unlock_read();
         valid && self.frames.mapcount(head) == 0
     }
 }

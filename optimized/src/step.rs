@@ -124,7 +124,7 @@ impl World {
             }
             Op::Peek { handle } => self.op_peek(cx, handle, data).await,
             Op::LockPage { mm, range, lock, task } => {
-                self.op_lock_page(mm, layout.span(range).start, lock, Task(task.0)).await
+                self.op_lock_page(cx, mm, layout.span(range).start, lock, Task(task.0)).await
             }
             Op::UnlockPage { lock } => self.op_unlock_page(lock).await,
             Op::Nop => Ret::Void,
@@ -225,8 +225,8 @@ impl World {
         if count == 0 { Ret::Void } else { Ret::Ok(count as u32) }
     }
 
-    async fn op_lock_page(&self, mm: MmId, vpn: u32, lock: LockId, task: Task) -> Ret {
-        let Some(head) = self.folio_walk(mm, vpn) else { return Ret::Err(Errno::ENOENT) };
+    async fn op_lock_page(&self, cx: &Cx, mm: MmId, vpn: u32, lock: LockId, task: Task) -> Ret {
+        let Some(head) = self.folio_walk(cx, mm, vpn) else { return Ret::Err(Errno::ENOENT) };
         self.folio_get(head);
         self.frames.lock(head).lock(&self.machine, task, "PG_locked").await;
         self.frames.lock_changed(head, task, true);

@@ -71,18 +71,22 @@ impl World {
     }
 
     /// `folio_isolate_lru`: takes the folio off the LRU, with a reference.
-    pub(crate) fn folio_isolate_lru(&self, head: Pfn) -> bool {
-        if !self.frames.lru(head) {
-            return false;
+    pub(crate) fn folio_isolate_lru(&self, cx: &Cx, head: Pfn) -> bool {
+        let lru = self.frames.lru(head);
+        if lru {
+            self.folio_get(head);
+            self.frames.set_lru(head, false);
         }
-        self.folio_get(head);
-        self.frames.set_lru(head, false);
-        true
+        let folio = self.frames.name(head);
+        self.mark(cx, || (Mark::Isolate { folio }, Seen::Flag(lru)));
+        lru
     }
 
     /// `folio_putback_lru`.
     pub(crate) fn folio_putback_lru(&self, cx: &Cx, head: Pfn) {
         self.folio_add_lru(cx, head);
+        let folio = self.frames.name(head);
+        self.mark(cx, || (Mark::Putback { folio }, Seen::Flag(true)));
         self.folio_put(head);
     }
 }

@@ -59,13 +59,31 @@ impl World {
     /// What the page tables say of an address.
     pub(crate) fn seen_entry(&self, mm: MmId, vpn: u32) -> Seen {
         match self.pmd(mm, self.pmd_number(vpn)) {
+            Pmd::None => Seen::Nothing,
             Pmd::Huge { pfn, bits, .. } => Seen::Entry(self.entry_view(pfn, bits)),
-            Pmd::Table(table) => match self.pte(table, vpn) {
-                Pte::Present { pfn, bits } => Seen::Entry(self.entry_view(pfn, bits)),
-                _ => Seen::Nothing,
-            },
-            _ => Seen::Nothing,
+            Pmd::Migration { pfn, kind, .. } => {
+                let entry = Pte::Migration { pfn, kind, dirty: false };
+                self.pte_view(entry).map_or(Seen::Nothing, Seen::Entry)
+            }
+            Pmd::Table(table) => {
+                self.pte_view(self.pte(table, vpn)).map_or(Seen::Nothing, Seen::Entry)
+            }
         }
+    }
+
+    /// The operation has a reference of its own on a folio.
+    pub(crate) fn get_mark(&self, cx: &Cx, head: Pfn) {
+        self.mark(cx, || (Mark::Get { folio: self.frames.name(head) }, Seen::Nothing));
+    }
+
+    /// It is about to give that reference back.
+    pub(crate) fn put_mark(&self, cx: &Cx, head: Pfn) {
+        self.mark(cx, || (Mark::Put { folio: self.frames.name(head) }, Seen::Flag(true)));
+    }
+
+    /// The folio lock was taken.
+    pub(crate) fn busy_mark(&self, cx: &Cx, head: Pfn) {
+        self.mark(cx, || (Mark::Busy { folio: self.frames.name(head) }, Seen::Flag(true)));
     }
 
     /// Takes transient references: seen by everybody, held by nothing that the program has.

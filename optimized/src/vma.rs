@@ -85,10 +85,15 @@ impl World {
     pub(crate) async fn vma_link(&self, cx: &Cx, mm: MmId, vma: Vma) -> VmaId {
         let id = self.vma_alloc();
         self.vma_start_write(cx, mm, id).await;
-        let mut vmas = self.mm(mm).vmas.borrow_mut();
-        let at = vmas.partition_point(|other| other.start < vma.start);
-        vmas.insert(at, Vma { id, ..vma });
+        // vma_prepare: an rmap walk that is under way has been here, or comes here later.
+        self.rmap_lock_write(cx).await;
+        {
+            let mut vmas = self.mm(mm).vmas.borrow_mut();
+            let at = vmas.partition_point(|other| other.start < vma.start);
+            vmas.insert(at, Vma { id, ..vma });
+        }
         self.frames.add(digest::vma(mm, vma.start, vma.end, vma.flags));
+        self.rmap_unlock_write(cx);
         id
     }
 

@@ -137,6 +137,8 @@ pub struct World {
     pub(crate) lru_disabled: Cell<bool>,
     /// The place whose pageblocks are MIGRATE_ISOLATE.
     pub(crate) isolated: Cell<Option<Place>>,
+    /// See [`World::rmap_lock_read`].
+    pub(crate) rmap_lock: RwSem,
     pub(crate) zero_refs: Cell<i64>,
     /// Births of the steps that run, each with its step.
     pub(crate) births: RefCell<Vec<(usize, Birth)>>,
@@ -186,6 +188,7 @@ impl World {
             mm_cpumask: Cell::new(0),
             lru_disabled: Cell::new(false),
             isolated: Cell::new(None),
+            rmap_lock: RwSem::default(),
             zero_refs: Cell::new(0),
             births: RefCell::default(),
             mms: Box::new(std::array::from_fn(|_| Mm::default())),
@@ -381,6 +384,7 @@ impl World {
         self.batches.iter_mut().for_each(|batch| batch.get_mut().clear());
         self.lru_disabled.set(false);
         self.isolated.set(None);
+        self.rmap_lock.reset();
         self.zero_refs.set(0);
         for mm in &mut self.mms[..self.mms_used.get()] {
             mm.alive.set(false);

@@ -168,8 +168,6 @@ impl Kind {
                     | Kind::PinLongterm
                     | Kind::PinLongtermFast
                     | Kind::Walk
-                    | Kind::SplitFolio
-                    | Kind::Migrate
                     | Kind::Offline
                     | Kind::LockPage
                     | Kind::UnlockPage

@@ -112,6 +112,33 @@ pub enum Mark {
     MmGone { mm: MmId },
     /// A page leaves the page cache. Sees whether it was there.
     Evict { object: ObjectId, index: u32 },
+    /// `folio_walk_start`. Sees the page that is mapped there.
+    Find { mm: MmId, vpn: u32 },
+    /// A reference of the operation itself, on a folio that is mapped. Sees nothing.
+    Get { folio: Name },
+    /// The operation gives back a reference of its own. Sees whether it had one.
+    Put { folio: Name },
+    /// The folio lock is taken, and the operation does not wait. Sees whether it is.
+    Busy { folio: Name },
+    /// `folio_isolate_lru`. Sees whether it was on the LRU.
+    Isolate { folio: Name },
+    /// `folio_putback_lru`, of a folio that was isolated. Sees whether it was.
+    Putback { folio: Name },
+    /// An isolated folio turns out to be nobody's: it is freed. Sees whether it is.
+    Unwanted { folio: Name },
+    /// A mapping becomes a migration entry. Sees the entry, or no: it may be pinned.
+    Unmap { mm: MmId, vpn: u32 },
+    /// A migration entry becomes a mapping: of where its folio went. `split`: at the end of a
+    /// split. Sees the entry.
+    Restore { mm: MmId, vpn: u32, split: bool },
+    /// `folio_migrate_mapping`, with the copy: the folio goes to a new one, `placed` there. Sees
+    /// the new one's first page, or no: somebody else refers to it.
+    Move { folio: Name, placed: Option<Place> },
+    /// `can_split_folio`, with so many references of the caller's own. Sees whether it can.
+    CanSplit { folio: Name, callers: u32 },
+    /// References are frozen and every page becomes a folio, held by the operation, `isolated` or
+    /// on the LRU. Sees whether they could be frozen.
+    Split { folio: Name, isolated: bool },
 }
 
 /// What a step saw or left.
@@ -189,6 +216,18 @@ impl Mark {
             Mark::CopyPmd { .. } => "copy-pmd",
             Mark::MmGone { .. } => "mm-gone",
             Mark::Evict { .. } => "evict",
+            Mark::Find { .. } => "find",
+            Mark::Get { .. } => "get",
+            Mark::Put { .. } => "put",
+            Mark::Busy { .. } => "busy",
+            Mark::Isolate { .. } => "isolate",
+            Mark::Putback { .. } => "putback",
+            Mark::Unwanted { .. } => "unwanted",
+            Mark::Unmap { .. } => "unmap",
+            Mark::Restore { .. } => "restore",
+            Mark::Move { .. } => "move",
+            Mark::CanSplit { .. } => "can-split",
+            Mark::Split { .. } => "split",
         }
     }
 }

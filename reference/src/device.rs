@@ -168,13 +168,19 @@ impl State {
     }
 
     /// A mapping becomes a migration entry, which remembers write, AE and dirty.
-    fn set_migration_entry(&mut self, mm: MmId, vpn: u32) {
+    pub fn set_migration_entry(&mut self, mm: MmId, vpn: u32) {
         let Some(entry) = self.entry(mm, vpn) else { return };
-        let Page::Of(folio, sub) = entry.page else { return };
+        let Some(entry) = self.unmapped(entry) else { return };
+        self.set_entry(mm, vpn, Some(entry));
+    }
+
+    /// The migration entry in the place of a mapping.
+    pub fn unmapped(&mut self, entry: Entry) -> Option<Entry> {
+        let Page::Of(folio, sub) = entry.page else { return None };
         let exclusive = self.ledger.folio(folio).pages[sub as usize].exclusive;
         let kind = EntryKind::Migration { exclusive: exclusive && !entry.write };
-        self.set_entry(mm, vpn, Some(Entry { kind, read: false, ..entry }));
         self.ledger.set_exclusive(folio, sub, false);
+        Some(Entry { kind, read: false, ..entry })
     }
 
     /// Isolates, unmaps everywhere, and puts back what somebody else uses.
@@ -219,20 +225,30 @@ impl State {
     fn remove_migration_entries(&mut self, source: FolioId, to: FolioId) {
         for owner in self.ledger.folio(source).owners.clone() {
             let Owner::MigrationPte { mm, vpn } = owner else { continue };
-            let (Some(entry), Some(vma)) = (self.entry(mm, vpn), self.vma(mm, vpn)) else {
-                continue;
-            };
-            let private = self.ledger.folio(to).place == Place::Device;
-            let shmem = vma.flags.shared && matches!(vma.flags.object, Some(ObjectId::Shmem(_)));
-            let write = entry.write || (shmem && vma.is_writable());
-            let exclusive = entry.write || entry.kind == EntryKind::Migration { exclusive: true };
-            if self.ledger.folio(to).anon && exclusive {
-                self.ledger.set_exclusive(to, 0, true);
-            }
-            let kind = if private { EntryKind::DevicePrivate } else { EntryKind::Present };
-            let (page, read) = (Page::Of(to, 0), vma.is_readable() && !private);
-            self.set_entry(mm, vpn, Some(Entry { kind, page, read, write, ..entry }));
+            self.remove_migration_entry(mm, vpn, Page::Of(to, 0));
         }
+    }
+
+    /// One migration entry becomes a mapping of this page.
+    pub fn remove_migration_entry(&mut self, mm: MmId, vpn: u32, page: Page) {
+        let (Some(entry), Some(vma)) = (self.entry(mm, vpn), self.vma(mm, vpn)) else { return };
+        let entry = self.restored(entry, &vma, page);
+        self.set_entry(mm, vpn, Some(entry));
+    }
+
+    /// What a migration entry comes back as.
+    pub fn restored(&mut self, entry: Entry, vma: &Vma, page: Page) -> Entry {
+        let Page::Of(folio, sub) = page else { return entry };
+        let private = self.ledger.folio(folio).place == Place::Device;
+        let shmem = vma.flags.shared && matches!(vma.flags.object, Some(ObjectId::Shmem(_)));
+        let write = entry.write || (shmem && vma.is_writable());
+        let exclusive = entry.write || entry.kind == EntryKind::Migration { exclusive: true };
+        if self.ledger.folio(folio).anon && exclusive {
+            self.ledger.set_exclusive(folio, sub, true);
+        }
+        let kind = if private { EntryKind::DevicePrivate } else { EntryKind::Present };
+        let read = vma.is_readable() && !private;
+        Entry { kind, page, read, write, ..entry }
     }
 
     /// The driver's part and `migrate_vma_pages` of an open migration; the pages that moved.

@@ -18,8 +18,12 @@ pub(crate) struct Flight {
     pub done: u32,
     /// What it fails with, unless it gets further.
     pub error: Option<Errno>,
+    /// A migration: why a folio may be left where it is.
+    pub missed: bool,
+    /// One was left.
+    pub left: bool,
 }
-reuse_clone!(Flight { number, now, void, done, error });
+reuse_clone!(Flight { number, now, void, done, error, missed, left });
 
 impl State {
     /// The operation begins.
@@ -68,6 +72,10 @@ impl State {
             }
             Op::Fork { child, .. } => {
                 (self.is_live(child) != failed.is_some()).then(|| failed.unwrap_or(Ret::Ok(0)))
+            }
+            Op::Migrate { .. } => {
+                let left = flight.left.then_some(Ret::Err(Errno::EAGAIN));
+                failed.or(left).or(Some(Ret::Ok(0)))
             }
             Op::Exit { mm } => (!self.is_live(mm)).then_some(Ret::Ok(0)),
             _ => Some(failed.unwrap_or(Ret::Ok(0))),

@@ -26,6 +26,8 @@ pub(crate) enum Owner {
     Pin { handle: HandleId },
     /// A migration entry: neither a reference nor a mapping.
     MigrationPte { mm: MmId, vpn: u32 },
+    /// A huge one.
+    MigrationPmd { mm: MmId, pmd: u32 },
     /// A device-exclusive entry: a reference alone.
     ExclusivePte { mm: MmId, vpn: u32 },
     /// Source or destination of an open device migration: isolated or fresh, and PG_locked.
@@ -106,7 +108,8 @@ impl Folio {
                 digest::lock(lock, name).wrapping_add(digest::locked(name, task))
             }
             Owner::Migration { task } => digest::locked(name, task),
-            Owner::MigrationPte { .. } | Owner::ExclusivePte { .. } => 0,
+            Owner::MigrationPte { .. } | Owner::MigrationPmd { .. } => 0,
+            Owner::ExclusivePte { .. } => 0,
             Owner::Get { .. } | Owner::Pin { .. } | Owner::Operation | Owner::Hold { .. } => 0,
         })
     }
@@ -115,7 +118,7 @@ impl Folio {
     fn weight(&self, owner: Owner) -> u64 {
         match owner {
             Owner::Pin { .. } | Owner::Hold { pin: true } if self.order == 0 => PIN_BIAS,
-            Owner::MigrationPte { .. } => 0,
+            Owner::MigrationPte { .. } | Owner::MigrationPmd { .. } => 0,
             _ => 1,
         }
     }

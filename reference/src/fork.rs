@@ -113,7 +113,7 @@ impl State {
 
     /// `copy_nonpresent_pte`: shares what is not present, read-only; a device-exclusive entry is
     /// restored first. Returns what is still to be copied.
-    fn copy_nonpresent_pte(
+    pub fn copy_nonpresent_pte(
         &mut self,
         mm: MmId,
         child: MmId,

@@ -25,6 +25,7 @@ mod longterm;
 mod lru;
 mod madvise;
 mod mark;
+mod mark_migrate;
 mod migrate;
 mod mm;
 mod mm_ids;
@@ -156,6 +157,7 @@ impl Model for Reference {
 impl Replay for Reference {
     fn begin_phase(&mut self) {
         self.state.flights.clear();
+        self.state.moves.clear();
         self.state.holds = 0;
         self.state.stale.clear();
     }

@@ -2,8 +2,8 @@
 //! (`docs/steps.md` is the table).
 
 use program::{
-    Access, Birth, Call, Entry as EntryPoint, Errno, FILE_PAGES, Foll, HandleId, Mark, MmId,
-    ObjectId, Op, PageRef, Place, Seen, Site, Span, VmaFlags, on_disk, written,
+    Access, Birth, Call, Entry as EntryPoint, EntryKind, Errno, FILE_PAGES, Foll, HandleId, Mark,
+    MmId, ObjectId, Op, PageRef, Place, Seen, Site, Span, VmaFlags, on_disk, written,
 };
 
 use crate::flight::{Flight, span};
@@ -78,6 +78,11 @@ impl State {
                 flight.error = Some(Errno::ENOMEM);
                 Some(Seen::Flag(self.vma(mm, vpn).is_none()))
             }
+            // The parts of a split folio are migrated with minimal effort.
+            Mark::Refused { site: Site::Dst, second: true } => {
+                flight.missed = true;
+                Some(Seen::Nothing)
+            }
             Mark::Refused { site, second } => {
                 // A huge page has small ones in its place, GUP-fast has the slow walk.
                 if !matches!(site, Site::Huge | Site::GrabFast) {
@@ -142,7 +147,10 @@ impl State {
                     let walk = Walk { handle, want, fast: entry != EntryPoint::Slow };
                     self.gup_mark(call, flight, walk, mark).or_else(|| self.shared_mark(mark))
                 }
-                _ => self.shared_mark(mark),
+                _ => match self.migrate_mark(op, flight, mark) {
+                    Some(seen) => Some(seen),
+                    None => self.shared_mark(mark),
+                },
             },
         }
     }
@@ -307,11 +315,17 @@ impl State {
             Mark::CopyPmd { mm, child, pmd } => {
                 let Pmd::Huge(entry) = self.pmd(mm, pmd) else { return None };
                 let mapped = Mapped { entry, huge: true };
-                if self.is_reliably_pinned(mapped) {
+                if entry.is_present() && self.is_reliably_pinned(mapped) {
                     return None;
                 }
                 self.leave_stale_pmd(mm, pmd);
-                let shared = self.share(mapped);
+                let shared = match entry.kind {
+                    EntryKind::Migration { .. } => {
+                        let kind = EntryKind::Migration { exclusive: false };
+                        Entry { kind, write: false, ..entry }
+                    }
+                    _ => self.share(mapped),
+                };
                 self.set_pmd(mm, pmd, Pmd::Huge(shared));
                 self.set_pmd(child, pmd, Pmd::Huge(shared));
                 Some(self.seen_entry(child, pmd * self.ptes))
@@ -348,6 +362,11 @@ impl State {
 
     fn copy_pte(&mut self, mm: MmId, child: MmId, vpn: u32, placed: Option<Place>) -> Option<Seen> {
         let entry = self.entry(mm, vpn)?;
+        if !entry.is_present() {
+            let vma = self.vma(mm, vpn)?;
+            let rest = self.copy_nonpresent_pte(mm, child, vpn, entry, &vma).ok()?;
+            return rest.is_none().then(|| self.seen_entry(child, vpn));
+        }
         let mapped = Mapped { entry, huge: false };
         if placed.is_some() {
             self.now.placed = placed;
@@ -433,12 +452,12 @@ impl State {
         }
     }
 
-    fn seen_page(&self, page: Page) -> Seen {
+    pub fn seen_page(&self, page: Page) -> Seen {
         Seen::Page(self.ledger.page_ref(page))
     }
 
     /// The entry of an address: of a huge PMD the whole.
-    fn seen_entry(&self, mm: MmId, vpn: u32) -> Seen {
+    pub fn seen_entry(&self, mm: MmId, vpn: u32) -> Seen {
         let entry = match self.pmd(mm, vpn / self.ptes) {
             Pmd::Huge(entry) => Some(entry),
             _ => self.entry(mm, vpn),

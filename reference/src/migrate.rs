@@ -184,13 +184,17 @@ impl State {
     }
 
     /// Exact references: the mappings, the isolation and the page cache (B9).
-    fn is_free_to_move(&self, folio: FolioId) -> bool {
+    pub fn is_free_to_move(&self, folio: FolioId) -> bool {
         let folio = self.ledger.folio(folio);
         folio.refcount() == folio.mapcount() + 1 + u64::from(folio.cached().is_some())
     }
 
     fn migrate_move(&mut self, source: FolioId, destination: FolioId) {
         self.copy_folio(source, destination);
+        for sub in 0..self.ledger.folio(source).pages.len() as u32 {
+            let exclusive = self.ledger.folio(source).pages[sub as usize].exclusive;
+            self.ledger.set_exclusive(destination, sub, exclusive);
+        }
         for owner in self.ledger.folio(source).owners.clone() {
             self.replace(owner, destination);
         }
@@ -198,14 +202,14 @@ impl State {
         self.ledger.unrelate(source, Owner::Operation);
     }
 
-    fn copy_folio(&mut self, source: FolioId, destination: FolioId) {
+    /// `folio_migrate_flags`, `folio_copy`. AE goes with the mappings.
+    pub fn copy_folio(&mut self, source: FolioId, destination: FolioId) {
         let folio = self.ledger.folio(source);
         let (dirty, partially_mapped) = (folio.dirty, folio.partially_mapped);
         let contents = folio.pages.clone();
         self.ledger.set_dirty(destination, dirty);
         self.ledger.set_partially_mapped(destination, partially_mapped);
         for (sub, content) in (0..).zip(contents) {
-            self.ledger.set_exclusive(destination, sub, content.exclusive);
             self.ledger.set_data(destination, sub, content.data);
         }
     }

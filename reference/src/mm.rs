@@ -50,6 +50,16 @@ impl Entry {
         };
         Some((folio, owner))
     }
+
+    /// The same of a huge one.
+    fn huge_owner(&self, mm: MmId, pmd: u32) -> Option<(FolioId, Owner)> {
+        let Page::Of(folio, _) = self.page else { return None };
+        let owner = match self.kind {
+            EntryKind::Migration { .. } => Owner::MigrationPmd { mm, pmd },
+            _ => Owner::Pmd { mm, pmd },
+        };
+        Some((folio, owner))
+    }
 }
 
 /// What hangs below a PMD.
@@ -179,8 +189,8 @@ impl State {
             Pmd::Table => self.ledger.add(digest::table(mm, pmd)),
             Pmd::Huge(entry) => {
                 self.ledger.add(digest::huge(mm, pmd, self.ledger.view(entry)));
-                if let Page::Of(folio, _) = entry.page {
-                    self.ledger.relate(folio, Owner::Pmd { mm, pmd });
+                if let Some((folio, owner)) = entry.huge_owner(mm, pmd) {
+                    self.ledger.relate(folio, owner);
                 }
             }
         }
@@ -189,8 +199,8 @@ impl State {
             Pmd::Table => self.ledger.sub(digest::table(mm, pmd)),
             Pmd::Huge(entry) => {
                 self.ledger.sub(digest::huge(mm, pmd, self.ledger.view(entry)));
-                if let Page::Of(folio, _) = entry.page {
-                    self.ledger.unrelate(folio, Owner::Pmd { mm, pmd });
+                if let Some((folio, owner)) = entry.huge_owner(mm, pmd) {
+                    self.ledger.unrelate(folio, owner);
                 }
             }
         }
@@ -204,6 +214,7 @@ impl State {
                 let entry = self.entry(mm, vpn).filter(Entry::is_present)?;
                 Some(Mapped { entry, huge: false })
             }
+            Pmd::Huge(entry) if !entry.is_present() => None,
             Pmd::Huge(mut entry) => {
                 if let Page::Of(_, sub) = &mut entry.page {
                     *sub = vpn % self.ptes;

@@ -65,6 +65,8 @@ pub(crate) struct State {
     pub locks: Vec<Option<(FolioId, TaskId)>>,
     /// By object (`State::object_slot`), then by index: the resident folio.
     pub cache: Vec<Vec<Option<FolioId>>>,
+    /// Folios that moved while their migration entries wait to be restored, and where they went.
+    pub moves: Vec<(FolioId, FolioId)>,
     /// By CPU: the folios in its lru_add batch.
     pub batches: Vec<Vec<FolioId>>,
     /// Identity of the next fresh anon_vma.
@@ -101,6 +103,7 @@ reuse_clone!(State {
     flights,
     holds,
     stale,
+    moves,
 });
 
 impl State {
@@ -116,6 +119,7 @@ impl State {
             handle.pages.clear();
         }
         self.flights.clear();
+        self.moves.clear();
         self.holds = 0;
         self.stale.clear();
         self.migrations.clear();

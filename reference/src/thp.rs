@@ -87,6 +87,31 @@ impl State {
                 self.split_huge_pmd(mm, pmd);
             }
         }
+        let pages = self.parts(id);
+        for owner in self.ledger.folio(id).owners.clone() {
+            let Owner::Pte { mm, vpn, sub } = owner else { continue };
+            let Some(entry) = self.entry(mm, vpn) else { continue };
+            let page = pages[sub as usize];
+            self.set_entry(mm, vpn, Some(Entry { page: Page::Of(page, 0), ..entry }));
+            if self.ledger.data(Page::Of(page, 0)) == 0 {
+                // A mapped page lost AE on the way to its migration entry; no mapping restores it.
+                self.ledger.set_exclusive(page, 0, false);
+                self.use_zero_page(mm, vpn);
+            }
+        }
+        self.ledger.unrelate(id, Owner::Operation);
+        pages
+    }
+
+    /// `try_to_map_unused_to_zeropage`: what maps a page of zeroes maps the zero page.
+    pub fn use_zero_page(&mut self, mm: MmId, vpn: u32) {
+        let Some(vma) = self.vma(mm, vpn) else { return };
+        let zero = Entry::present(Page::Zero, vma.is_readable(), false);
+        self.set_entry(mm, vpn, Some(zero));
+    }
+
+    /// A folio for each page of one that is split, held by the operation.
+    pub fn parts(&mut self, id: FolioId) -> Vec<FolioId> {
         let (name, place) = (self.ledger.folio(id).name, self.ledger.folio(id).place);
         let contents = self.ledger.folio(id).pages.clone();
         let mut pages = Vec::with_capacity(contents.len());
@@ -97,20 +122,6 @@ impl State {
             self.ledger.set_data(page, 0, content.data);
             pages.push(page);
         }
-        for owner in self.ledger.folio(id).owners.clone() {
-            let Owner::Pte { mm, vpn, sub } = owner else { continue };
-            let Some(entry) = self.entry(mm, vpn) else { continue };
-            let page = pages[sub as usize];
-            let entry = if self.ledger.data(Page::Of(page, 0)) == 0 {
-                // A mapped page lost AE on the way to its migration entry; no mapping restores it.
-                self.ledger.set_exclusive(page, 0, false);
-                Entry { page: Page::Zero, write: false, ..entry }
-            } else {
-                Entry { page: Page::Of(page, 0), ..entry }
-            };
-            self.set_entry(mm, vpn, Some(entry));
-        }
-        self.ledger.unrelate(id, Owner::Operation);
         pages
     }
 

@@ -122,7 +122,8 @@ impl BitLock {
         self.unlock(machine, task, name);
     }
 
-    /// Clears the bit and wakes nobody (a planted defect); true if somebody may wait.
+    /// Clears the bit and wakes nobody: the holder takes it again at once, or it is a planted
+    /// defect. True if somebody may wait.
     #[inline]
     pub fn clear(&self, machine: &Machine, task: Task, name: &'static str) -> bool {
         if self.owner.get() != Some(task) {
