@@ -38,7 +38,8 @@ impl Stage {
 /// marks, and nothing in the program leaves behind what marks cannot tell yet. Otherwise they run
 /// in text order.
 pub(crate) fn concurrent(program: &Program, steps: &[Step]) -> bool {
-    steps.iter().any(|step| step.cpu != steps[0].cpu)
+    steps.len() > 1
+        && steps.iter().any(|step| step.cpu != steps[0].cpu)
         && steps.iter().all(|step| Kind::of(&step.op).has_marks())
         && !program.steps().any(|step| Kind::of(&step.op).outlasts_marks())
 }

@@ -138,6 +138,9 @@ impl World {
         if self.vma_table.orphans.get() > 0 {
             self.report(Conduct::VmaLeak);
         }
-        self.vma_table.free.borrow_mut().append(&mut self.vma_table.dying.borrow_mut());
+        let mut dying = self.vma_table.dying.borrow_mut();
+        if !dying.is_empty() {
+            self.vma_table.free.borrow_mut().append(&mut dying);
+        }
     }
 }

@@ -89,8 +89,12 @@ impl State {
 
     /// Whoever changes the VMAs of an mm waits until no migration of it is open.
     pub fn mmap_write_lock(&self, mm: MmId) -> Done {
-        let reads = |open: &Migration| open.mm == Some(mm);
-        if self.migrations.iter().flatten().any(reads) { Err(Stop::Sleep) } else { Ok(()) }
+        if self.is_mmap_locked(mm) { Err(Stop::Sleep) } else { Ok(()) }
+    }
+
+    /// Whether a migration of the mm is open: it keeps mmap_lock for reading.
+    pub fn is_mmap_locked(&self, mm: MmId) -> bool {
+        self.migrations.iter().flatten().any(|open| open.mm == Some(mm))
     }
 
     /// Collects and unmaps.

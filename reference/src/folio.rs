@@ -167,6 +167,16 @@ impl Folio {
         })
     }
 
+    /// Whether an operation in the mm can come upon it: through an entry or the page cache.
+    pub fn is_reached_from(&self, from: MmId) -> bool {
+        self.owners.iter().any(|owner| match *owner {
+            Owner::Pte { mm, .. } | Owner::Pmd { mm, .. } => mm == from,
+            Owner::MigrationPte { mm, .. } | Owner::ExclusivePte { mm, .. } => mm == from,
+            Owner::Cache { .. } => true,
+            _ => false,
+        })
+    }
+
     /// Where it is in the page cache.
     pub fn cached(&self) -> Option<(ObjectId, u32)> {
         self.owners.iter().find_map(|owner| match owner {

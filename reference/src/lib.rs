@@ -40,7 +40,7 @@ mod vma;
 
 pub use kernel::Kernel;
 
-use program::{Advice, Call, Mark, Model, Op, Outcome, Replay, Ret, Seen, Shape, Snapshot};
+use program::{Call, Mark, Model, Outcome, Replay, Ret, Seen, Shape, Snapshot};
 
 use state::{State, Stop};
 
@@ -89,50 +89,22 @@ impl Default for Reference {
     }
 }
 
-/// Whether some state lets the operation sleep on a folio lock, which a fault, an eviction, a
-/// migration or the operation itself takes, or for userfaultfd.
-fn may_sleep(op: &Op) -> bool {
-    match *op {
-        Op::Read { .. } | Op::Write { .. } | Op::Gup { .. } | Op::Walk { .. } => true,
-        Op::Munmap { .. } | Op::Mremap { .. } | Op::Fork { .. } | Op::Exit { .. } => true,
-        Op::Migrate { .. } | Op::Offline { .. } | Op::LockPage { .. } => true,
-        Op::SplitFolio { .. } => true,
-        Op::Madvise { advice, .. } => {
-            matches!(advice, Advice::PopulateRead | Advice::PopulateWrite | Advice::Collapse)
-        }
-        Op::Unpin { dirty, .. } => dirty,
-        Op::Nop | Op::Mmap { .. } | Op::Mprotect { .. } | Op::Put { .. } | Op::Peek { .. } => false,
-        Op::LruAddDrain | Op::LruAddDrainAll | Op::UnlockPage { .. } | Op::Uffd { .. } => false,
-        Op::DeviceRead { .. } | Op::DeviceWrite { .. } | Op::HmmRangeFault { .. } => true,
-        Op::MakeDeviceExclusive { .. } => true,
-        Op::MigrateVmaSetup { .. } | Op::MigrateDeviceRange { .. } => false,
-        Op::MigrateVmaPages { .. } | Op::MigrateVmaFinalize { .. } => false,
-        Op::DeviceMigrate { .. } | Op::DeviceEvict { .. } => false,
-    }
-}
-
-/// A removal of a device waits for its pages.
-fn removes_device(op: &Op) -> bool {
-    matches!(op, Op::DeviceEvict { remove: true, .. })
-}
-
 impl Model for Reference {
     fn reset(&mut self, shape: &Shape) {
         self.state.reset(shape);
     }
 
     fn step(&mut self, call: Call<'_>, out: &mut Outcome) {
-        // Decision 18: a step that would sleep has no effect. Nothing sleeps while no lock is held and
-        // nothing is registered, except a removal of a device, which waits for its pages.
-        let something = self.state.holds_a_lock() || self.state.uffd_waits;
-        let device = self.state.migrates() || removes_device(&call.step.op);
-        if device || something && may_sleep(&call.step.op) {
+        // Decision 18: a step that would sleep has no effect.
+        let kept = self.state.may_sleep(&call.step.op);
+        if kept {
             self.before.clone_from(&self.state);
         }
         out.ret = match self.state.run(call, out) {
             Ok(ret) => ret,
             Err(Stop::Fail(errno)) => Ret::Err(errno),
             Err(Stop::Sleep | Stop::Userfault) => {
+                assert!(kept, "nobody expected {:?} to sleep", call.step.op);
                 std::mem::swap(&mut self.state, &mut self.before);
                 out.data.clear();
                 Ret::WouldBlock

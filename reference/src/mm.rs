@@ -5,7 +5,7 @@ use program::{Device, EntryKind, MmId, Place};
 
 use crate::folio::Owner;
 use crate::ledger::FolioId;
-use crate::state::{State, reuse_clone};
+use crate::state::State;
 use crate::vma::Vma;
 
 /// What an entry maps or a handle holds.
@@ -91,7 +91,26 @@ pub(crate) struct Mm {
     pub pmds: Vec<Pmd>,
     pub entries: Vec<Option<Entry>>,
 }
-reuse_clone!(Mm { live, has_pinned, vmas, pmds, entries });
+
+impl Clone for Mm {
+    fn clone(&self) -> Mm {
+        let Mm { live, has_pinned, .. } = *self;
+        let (vmas, pmds) = (self.vmas.clone(), self.pmds.clone());
+        Mm { live, has_pinned, vmas, pmds, entries: self.entries.clone() }
+    }
+
+    /// Reuses allocations. What is not live is empty.
+    fn clone_from(&mut self, other: &Mm) {
+        (self.live, self.has_pinned) = (other.live, other.has_pinned);
+        if other.live {
+            self.vmas.clone_from(&other.vmas);
+            self.pmds.clone_from(&other.pmds);
+            self.entries.clone_from(&other.entries);
+        } else {
+            self.clear();
+        }
+    }
+}
 
 impl Mm {
     pub fn clear(&mut self) {

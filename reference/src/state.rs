@@ -5,6 +5,7 @@ use program::{Range, Ret, Shape, TaskId};
 
 use crate::device::Migration;
 use crate::flight::Flight;
+use crate::folio::Folio;
 use crate::gup::{Handle, Want};
 use crate::kernel::Kernel;
 use crate::ledger::{FolioId, Ledger};
@@ -71,8 +72,6 @@ pub(crate) struct State {
     pub batches: Vec<Vec<FolioId>>,
     /// Identity of the next fresh anon_vma.
     pub next_anon_vma: u32,
-    /// Some VMA is or was registered so that faults sleep.
-    pub uffd_waits: bool,
     /// The running step.
     pub now: Now,
     /// See `Reference::check_in_walk`; stays over a reset.
@@ -97,7 +96,6 @@ reuse_clone!(State {
     cache,
     batches,
     next_anon_vma,
-    uffd_waits,
     now,
     check_in_walk,
     flights,
@@ -129,7 +127,6 @@ impl State {
         self.batches.iter_mut().for_each(Vec::clear);
         self.batches.resize(usize::from(shape.cpus), Vec::new());
         self.next_anon_vma = 0;
-        self.uffd_waits = false;
         self.create_mm(MmId(0));
     }
 
@@ -138,13 +135,28 @@ impl State {
         self.ptes.ilog2() as u8
     }
 
-    pub fn holds_a_lock(&self) -> bool {
-        self.locks.iter().any(Option::is_some)
+    /// Whether the operation may sleep (decision 18): on a folio lock, if it can come upon a locked
+    /// folio, which it does through its mm or the page cache; on mmap_lock; for userfaultfd; or, as
+    /// the removal of a device does, for pages.
+    pub fn may_sleep(&self, op: &Op) -> bool {
+        match *op {
+            Op::DeviceEvict { remove: true, .. } => true,
+            Op::DeviceEvict { .. } | Op::Offline { .. } | Op::Unpin { dirty: true, .. } => {
+                self.some_lock(|_| true)
+            }
+            _ => op.mm().is_some_and(|mm| {
+                let locked = || self.some_lock(|folio| folio.is_reached_from(mm));
+                self.userfaults(mm) || self.is_mmap_locked(mm) || locked()
+            }),
+        }
     }
 
-    /// Whether a device migration is open.
-    pub fn migrates(&self) -> bool {
-        self.migrations.iter().any(Option::is_some)
+    /// Whether a folio such as this is locked.
+    fn some_lock(&self, is_it: impl Fn(&Folio) -> bool) -> bool {
+        let held = self.locks.iter().any(Option::is_some);
+        let migrates = || self.migrations.iter().any(Option::is_some);
+        (held || migrates())
+            && self.ledger.live().any(|(_, folio)| folio.locked().is_some() && is_it(folio))
     }
 
     /// Carries out one step.

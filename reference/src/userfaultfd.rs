@@ -7,6 +7,12 @@ use crate::state::{Done, State, Stop, fail};
 use crate::vma::Vma;
 
 impl State {
+    /// Whether a fault in the mm can sleep until it is filled in.
+    pub fn userfaults(&self, mm: MmId) -> bool {
+        let waits = |vma: &Vma| vma.flags.uffd == Uffd::Missing;
+        self.mms.get(usize::from(mm.0)).is_some_and(|mm| mm.vmas.iter().any(waits))
+    }
+
     pub fn uffd(&mut self, mm: MmId, span: Span, uffdio: Uffdio) -> Done<Ret> {
         match uffdio {
             Uffdio::Register => self.uffd_set(mm, span, Uffd::Missing),
@@ -38,7 +44,6 @@ impl State {
         if let Some(errno) = errors.clone().next() {
             return fail(errno);
         }
-        self.uffd_waits |= uffd == Uffd::Missing;
         let mut at = start;
         while let Some(vma) = self.vma_from(mm, at).filter(|vma| vma.start.max(at) < end) {
             let (first, last) = (vma.start.max(at), vma.end.min(end));
