@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt::Write;
 
 use lockstep::domain::Domain;
-use lockstep::{Divergence, Lockstep, Options, Signature, Verdict, minimise, render};
+use lockstep::{Divergence, Identity, Lockstep, Options, Verdict, render};
 use optimized::{Defect, Defects};
 use program::{Campaign, Decoder, Kind, Layout, Program};
 
@@ -88,21 +88,18 @@ impl Harness {
         }
     }
 
-    /// Tells a divergence by its smallest program in the class: engines take findings for one bug
-    /// when they are told alike.
+    /// Tells a divergence by its smallest program and the signature of its root: engines take
+    /// findings for one bug when they are told alike.
     fn alarm(&self, divergence: &Divergence) -> Alarm {
-        let shows = |program: &Program| {
-            let verdict = Lockstep::new(self.defects).run(program, &OPTIONS);
-            verdict.class() == Some(divergence.class)
-        };
-        let (small, _) = minimise::minimise(&self.program, shows);
-        let (signature, fields) = match Signature::of(self.defects, &small, &OPTIONS) {
-            Some((signature, smallest)) => {
-                (signature.to_string(), render::fields(&smallest, &Layout::of(&small)))
+        let (signature, small, fields) = match Identity::of(self.defects, &self.program, &OPTIONS) {
+            Some(Identity { minimal, divergence, signature }) => {
+                let fields = render::fields(&divergence, &Layout::of(&minimal));
+                (signature.to_string(), minimal, fields)
             }
             // Not seen again: a run depends on those before it, which is a bug of this harness.
             None => (
                 format!("{}--not-reproducible", divergence.class),
+                self.program.clone(),
                 render::fields(divergence, &Layout::of(&self.program)),
             ),
         };

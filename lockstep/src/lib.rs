@@ -37,7 +37,7 @@ pub use ops::program_hash;
 pub use permission::Permission;
 pub use run::{Lockstep, Moment, Options};
 pub use scheduler::{Policy, Scheduler};
-pub use signature::Signature;
+pub use signature::{Identity, Sight, Signature, kinds};
 pub use stats::{KindCount, Stats};
 pub use subject::Subject;
 pub use verdict::{Class, Divergence, Drift, Verdict, When};

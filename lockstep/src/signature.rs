@@ -1,145 +1,231 @@
 //! What findings of one cause have in common, as far as one program tells.
+//!
+//! A finding is *seen* as a class, the operation in whose step it was noticed and the paths that
+//! the optimised side took there ([`Sight`]). Made as small as it gets within its class and paths,
+//! a random program becomes the one to show to people. Made smaller still through whatever is
+//! related, it becomes the *root*: another front's program, another symptom's, but of the same
+//! bug, and much the same one whatever it began as. The [`Signature`] is the root's.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use optimized::{Defects, Path};
-use program::{Kind, Program};
+use program::{Foll, Kind, Op, Program};
 
-use crate::compare::{FieldDiff, Value};
+use crate::minimise::minimise;
 use crate::run::{Lockstep, Options};
 use crate::verdict::{Class, Divergence, Verdict, When};
 
+/// What is seen of a finding in one program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sight {
+    /// The class: `refcount-leak`, `conduct-free-of-mapped-folio`…
+    class: String,
+    /// The operation in whose step it was noticed.
+    operation: String,
+    /// The paths that do work and were taken there.
+    work: BTreeSet<&'static str>,
+}
+
+/// Paths that say how memory came to be there, how it was reached or what came of the whole; not
+/// what was done with it.
+const SETTING: [&str; 23] = [
+    "anon-",
+    "batch-",
+    "exclusive-failed",
+    "fast-",
+    "file-",
+    "fork-anon",
+    "fork-huge",
+    "gup-fault",
+    "gup-pmd",
+    "gup-pte",
+    "gup-unshare",
+    "hmm-fault",
+    "longterm-drain",
+    "longterm-mixed",
+    "made-exclusive",
+    "mirror-hit",
+    "offline-",
+    "spf",
+    "thp-",
+    "vma-lock",
+    "wp-zero-page",
+    "zap-huge",
+    "zap-pte",
+];
+
+/// Ends of names of paths that do the same to more pages at once.
+const SIZES: [&str; 4] = ["-huge", "-large", "-run", "-batch"];
+
+impl Sight {
+    /// What is seen of a divergence in whose step the optimised side took these paths.
+    pub fn new(divergence: &Divergence, paths: impl IntoIterator<Item = &'static str>) -> Sight {
+        let setting = |path: &&str| {
+            SETTING.iter().any(|setting| path.starts_with(setting)) || path.ends_with("-restored")
+        };
+        // Noticed long after it happened, on any path.
+        let late = matches!(
+            divergence.class,
+            Class::Invariant(_) | Class::Digest | Class::Teardown | Class::Expect
+        );
+        let operation = match divergence.when {
+            _ if late => "any".to_owned(),
+            When::Phase(_) => "phase".to_owned(),
+            When::Step(_, step) => Kind::of(&step.op).name().to_owned(),
+            When::Ending(step) => format!("end-{}", Kind::of(&step.op).name()),
+            When::Start | When::End => "end".to_owned(),
+        };
+        let work = paths.into_iter().filter(|path| !late && !setting(path)).collect();
+        Sight { class: divergence.class.to_string(), operation, work }
+    }
+
+    /// What is seen of a panic at a place in the source.
+    pub fn of_panic(place: &str) -> Sight {
+        // Lines move.
+        let file = place.split(':').next().unwrap_or(place);
+        Sight { class: "panic".to_owned(), operation: file.to_owned(), work: BTreeSet::new() }
+    }
+
+    /// Whether `other` can be the same finding seen in a smaller program: of the same class, in a
+    /// step that does no work that this one does not.
+    pub fn covers(&self, other: &Sight) -> bool {
+        let here = self.class != "panic" || self.operation == other.operation;
+        self.class == other.class && here && self.work.is_superset(&other.work)
+    }
+
+    /// Whether `other`, of a program one edit away, is likely the same bug, whatever its symptom:
+    /// both do some of the same work, or one does none and it is the same symptom.
+    pub fn related(&self, other: &Sight) -> bool {
+        let alike = |class: &str| self.class == class || other.class == class;
+        // These say little of what is wrong.
+        if alike("panic") || alike("cost") {
+            return self.covers(other);
+        }
+        let symptom = self.class == other.class && self.operation == other.operation;
+        match (self.work.is_empty(), other.work.is_empty()) {
+            (true, true) => true,
+            (false, false) => !self.work.is_disjoint(&other.work),
+            _ => symptom,
+        }
+    }
+}
+
 /// Names a kind of finding without anything that changes when the program around it does: no
 /// step numbers, addresses, folios or counts. Findings of one signature are taken for one bug.
-///
-/// Take it of a minimised program. A random one says where damage was *noticed*; when nothing
-/// more can be left out, that is mostly where it is done.
 #[derive(Clone, PartialEq, Eq, Debug, PartialOrd, Ord, Hash)]
 pub struct Signature {
-    /// The class of the finding: `refcount-leak`, `conduct-free-of-mapped-folio`…
-    pub class: String,
-    /// The most telling differences: `ref-high`, `entry-writable`…
-    pub fields: String,
-    /// The paths that the optimised side took in the step that showed it; if there are none, the
-    /// step's kind of operation; `end` if it showed when all was given back. Of a panic, the place.
+    /// What is wrong.
+    pub what: String,
+    /// Where: the paths that did work in the step that showed it; if there are none, its operation
+    /// and what was held then.
     pub place: String,
 }
 
-/// Differences that a signature names.
-const FIELDS: usize = 2;
-
-/// Paths that say how memory came to be there, not what was done with it.
-const SETTING: [&str; 5] = ["anon-", "thp-", "file-", "batch-flush-", "gup-fault"];
-/// Paths on which GUP-fast leaves the work to the slow walk.
-const FALLBACK: &str = "fast-no";
-
 impl Signature {
-    /// What this program shows, if it shows something, and the signature of it. Minimise first.
-    pub fn of(
-        defects: Defects,
-        program: &Program,
-        options: &Options,
-    ) -> Option<(Signature, Box<Divergence>)> {
-        let (mut before, mut paths) = (Vec::new(), Vec::new());
-        let verdict = Lockstep::new(defects).observe(program, options, |moment| {
-            let hits = moment.optimized.hits();
-            let was = |at: usize| before.get(at).copied().unwrap_or(0);
-            let taken = |at: &usize| hits[*at] > was(*at);
-            paths.clear();
-            paths.extend((0..hits.len()).filter(taken).map(|at| Path::ALL[at].name()));
-            before = hits;
-        });
-        match verdict {
-            Verdict::Clean => None,
-            Verdict::Diverged(divergence) => {
-                Some((Signature::new(&divergence, &paths), divergence))
-            }
-        }
-    }
-
-    /// The signature of a divergence in whose step the optimised side took these paths.
-    fn new(divergence: &Divergence, paths: &[&'static str]) -> Signature {
-        let class = divergence.class;
-        // Noticed long after it happened, on any path.
-        let late = matches!(class, Class::Invariant(_) | Class::Digest | Class::Expect);
-        let place = match divergence.when {
-            _ if late => String::new(),
-            When::Phase(_) => "phase".to_owned(),
-            When::Start | When::Ending(_) | When::End => "end".to_owned(),
-            When::Step(_, step) => {
-                let telling = |path: &&&str| {
-                    !SETTING.iter().any(|setting| path.starts_with(setting))
-                        && !path.starts_with(FALLBACK)
-                };
-                let telling: Vec<&str> = paths.iter().filter(telling).copied().collect();
-                match telling.as_slice() {
-                    [] => Kind::of(&step.op).name().to_owned(),
-                    telling => telling.join("-"),
-                }
-            }
+    /// Of what is seen in this program. Take it of a root.
+    pub fn new(program: &Program, sight: &Sight) -> Signature {
+        // All three say that the wrong page is there.
+        let what = match sight.class.as_str() {
+            "mapping" | "handle" | "content" => "wrong-page",
+            class => class,
         };
-        Signature { class: class.to_string(), fields: aspects(divergence), place }
+        let place = match sight.work.is_empty() {
+            false => {
+                let one_size = |path: &&'static str| {
+                    SIZES.iter().find_map(|size| path.strip_suffix(size)).unwrap_or(path)
+                };
+                let work: BTreeSet<&str> = sight.work.iter().map(one_size).collect();
+                work.into_iter().collect::<Vec<_>>().join("+")
+            }
+            true if sight.class == "panic" => sight.operation.clone(),
+            true if sight.operation == "any" => kinds(program),
+            true => situation(program, &sight.operation),
+        };
+        Signature { what: what.to_owned(), place }
     }
 
-    /// The signature of a panic at a place in the source.
-    pub fn of_panic(place: &str) -> Signature {
-        Signature { class: "panic".to_owned(), fields: String::new(), place: place.to_owned() }
+    /// `what in place`.
+    pub fn title(&self) -> String {
+        format!("{} in {}", self.what, self.place)
     }
 }
 
-/// `class--fields--place`, of lower-case letters, digits and single or double dashes: fit for file
-/// names, and for tools that take other signs and long numbers for noise.
+/// `what--place`, of lower-case letters, digits and single or double dashes: fit for file names,
+/// and for tools that take other signs and long numbers for noise.
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [&self.class, &self.fields, &self.place];
-        for (at, part) in parts.into_iter().filter(|part| !part.is_empty()).enumerate() {
-            if at > 0 {
-                f.write_str("--")?;
-            }
-            for c in part.chars() {
-                let plain = if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-                fmt::Write::write_char(f, plain)?;
-            }
+        for c in format!("{}--{}", self.what, self.place).chars() {
+            let plain = if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+            fmt::Write::write_char(f, plain)?;
         }
         Ok(())
     }
 }
 
-/// The distinct differences, most telling first.
-fn aspects(divergence: &Divergence) -> String {
-    let mut list: Vec<String> = Vec::new();
-    for diff in &divergence.fields {
-        let aspect = aspect(diff);
-        if list.len() < FIELDS && !list.contains(&aspect) {
-            list.push(aspect);
-        }
-    }
-    list.join("-")
+/// The kinds of a program's operations.
+pub fn kinds(program: &Program) -> String {
+    let kinds: BTreeSet<&str> = program.steps().map(|step| Kind::of(&step.op).name()).collect();
+    kinds.into_iter().collect::<Vec<_>>().join("+")
 }
 
-/// A field, and which way it differs.
-fn aspect(diff: &FieldDiff) -> String {
-    let name = diff.what.field_name();
-    let how = match (&diff.reference, &diff.optimized) {
-        (Value::Text(_), _) | (_, Value::Text(_)) => return name.to_owned(),
-        (Value::Count(a), Value::Count(b)) => {
-            if b > a {
-                "high"
-            } else {
-                "low"
-            }
+/// The operation, and what the program holds: a fork while a page is pinned is not just a fork.
+fn situation(program: &Program, operation: &str) -> String {
+    let held = program.steps().filter_map(|step| match step.op {
+        Op::Gup { foll: Foll::Get, .. } => Some("get"),
+        Op::Gup { foll: Foll::Pin, .. } => Some("pin"),
+        Op::LockPage { .. } => Some("lock"),
+        _ => None,
+    });
+    // What GUP holds itself, and what was there before it, is no matter.
+    let gup = ["get", "pin"].iter().any(|verb| operation.starts_with(verb));
+    let held: BTreeSet<&str> = held.filter(|_| !gup).collect();
+    let held = held.into_iter().filter(|verb| !operation.contains(verb));
+    std::iter::once(operation).chain(held).collect::<Vec<_>>().join("+")
+}
+
+/// A finding, made small and named.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The smallest program that shows it.
+    pub minimal: Program,
+    /// What that shows.
+    pub divergence: Box<Divergence>,
+    /// The signature of its root.
+    pub signature: Signature,
+}
+
+impl Identity {
+    /// Of what this program shows, if it shows something.
+    pub fn of(defects: Defects, program: &Program, options: &Options) -> Option<Identity> {
+        let look = |program: &Program| see(defects, program, options);
+        let (sight, _) = look(program)?;
+        let (minimal, _) =
+            minimise(program, |other| look(other).is_some_and(|(seen, _)| sight.covers(&seen)));
+        let (sight, divergence) = look(&minimal)?;
+        let (root, _) =
+            minimise(&minimal, |other| look(other).is_some_and(|(seen, _)| sight.related(&seen)));
+        let (seen, _) = look(&root)?;
+        Some(Identity { minimal, divergence, signature: Signature::new(&root, &seen) })
+    }
+}
+
+fn see(defects: Defects, program: &Program, options: &Options) -> Option<(Sight, Box<Divergence>)> {
+    let (mut before, mut paths) = (Vec::new(), Vec::new());
+    let verdict = Lockstep::new(defects).observe(program, options, |moment| {
+        let hits = moment.optimized.hits();
+        let was = |at: usize| before.get(at).copied().unwrap_or(0);
+        let taken = |at: &usize| hits[*at] > was(*at);
+        paths.clear();
+        paths.extend((0..hits.len()).filter(taken).map(|at| Path::ALL[at].name()));
+        before = hits;
+    });
+    match verdict {
+        Verdict::Clean => None,
+        Verdict::Diverged(divergence) => {
+            let step = matches!(divergence.when, When::Step(..));
+            let paths = paths.into_iter().filter(|_| step);
+            Some((Sight::new(&divergence, paths), divergence))
         }
-        (Value::Absent | Value::Flag(false), _) => "extra",
-        (_, Value::Absent | Value::Flag(false)) => "missing",
-        (Value::Entry(a), Value::Entry(b)) if a.page != b.page => "page",
-        (Value::Entry(a), Value::Entry(b)) if a.write != b.write => {
-            if b.write {
-                "writable"
-            } else {
-                "protected"
-            }
-        }
-        _ => "other",
-    };
-    format!("{name}-{how}")
+    }
 }

@@ -1,11 +1,10 @@
-//! Signatures tell bugs apart: 20 defects, several findings of each, made smaller within their
-//! class.
+//! Signatures tell bugs apart: 20 defects, several findings of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep::{Lockstep, Options, Signature, minimise};
+use lockstep::{Identity, Lockstep, Options};
 use optimized::{Defect, Defects};
-use program::{Campaign, Decoder, Program};
+use program::{Campaign, Decoder};
 
 const OPTIONS: Options = Options { paranoid: false };
 /// Findings of each defect.
@@ -43,7 +42,6 @@ const DEFECTS: [&str; 20] = [
 fn signatures(defect: Defect) -> BTreeSet<String> {
     let mut defects = Defects::NONE;
     defects.insert(defect);
-    let class = |program: &Program| Lockstep::new(defects).run(program, &OPTIONS).class();
     let (mut decoder, mut program, mut bytes) = Default::default();
     let mut lockstep = Lockstep::new(defects);
     let (mut found, mut signatures) = (0, BTreeSet::new());
@@ -52,11 +50,9 @@ fn signatures(defect: Defect) -> BTreeSet<String> {
         Decoder::decode(&mut decoder, &bytes, &mut program);
         let Some(first) = lockstep.run(&program, &OPTIONS).class() else { continue };
         lockstep = Lockstep::new(defects);
-        let (small, _) = minimise::minimise(&program, |candidate| class(candidate) == Some(first));
-        let (signature, divergence) =
-            Signature::of(defects, &small, &OPTIONS).expect("the smaller program shows it");
-        assert_eq!(divergence.class, first);
-        signatures.insert(signature.to_string());
+        let identity = Identity::of(defects, &program, &OPTIONS).expect("the program shows it");
+        assert_eq!(identity.divergence.class, first);
+        signatures.insert(identity.signature.to_string());
         found += 1;
         if found == FINDINGS {
             break;
@@ -88,7 +84,7 @@ fn a_signature_forgets_what_changes_around_a_finding() {
     defects.insert(Defect::find("fork-shares-pinned").expect("in the catalogue"));
     let signature = |text: &str| {
         let program = program::text::parse(text).expect("a program").program;
-        Signature::of(defects, &program, &OPTIONS).expect("a finding").0
+        Identity::of(defects, &program, &OPTIONS).expect("a finding").signature
     };
     let short = signature("m0 = mmap len=1 rw private\nwrite m0\nh0 = pin m0\nmm1 = fork\n");
     let long = signature(
@@ -96,5 +92,5 @@ fn a_signature_forgets_what_changes_around_a_finding() {
          write m1\nh0 = get m1+1\nh1 = pin m1+1\nread m1\nmm1 = fork\n",
     );
     assert_eq!(short, long);
-    assert_eq!(short.to_string(), "mapping--entry-protected-entry-page--fork-anon");
+    assert_eq!(short.to_string(), "wrong-page--fork-pin");
 }

@@ -96,6 +96,23 @@ pub fn bypass_step(program: &Program, number: usize) -> Option<Program> {
     remove_steps(&edited, &gone).filter(|edited| edited.validate().is_ok())
 }
 
+/// The program with `op` as step `number`, without the steps that need what the old one creates and
+/// the new one does not. None if there is no such step or the result is not valid.
+pub fn replace_step(program: &Program, number: usize, op: Op) -> Option<Program> {
+    let old = program.steps().nth(number)?.op;
+    let mut edited = program.clone();
+    if let Some(gone) = old.creates().filter(|_| op.creates() != old.creates()) {
+        let needs =
+            |(at, step): (usize, &Step)| step.op.uses().any(|used| used == gone).then_some(at);
+        let orphans: Vec<usize> = program.steps().enumerate().filter_map(needs).collect();
+        edited = remove_steps(program, &orphans).unwrap_or(edited);
+    }
+    edited.steps_mut().nth(number)?.op = op;
+    renumber(&mut edited);
+    drop_invalid_expects(&mut edited);
+    edited.validate().is_ok().then_some(edited)
+}
+
 /// The program in which the `mmap` that is step `number` makes an area of `len` pages; ranges that
 /// reach beyond it are cut, or moved to its last page. None if the step is another one or `len` is
 /// not below its length.

@@ -113,7 +113,7 @@ fn over_defects(args: &Args) -> Result<Json, Stop> {
     let shows = |defects: Defects| {
         let mut judge = Judge::new(defects, Options { paranoid: true });
         let trouble = judge.judge(&program);
-        trouble.map_or("clean".to_owned(), |trouble| trouble.signature().class)
+        trouble.map_or("clean".to_owned(), |trouble| trouble.symptom().class)
     };
     let candidates: Vec<Defect> =
         if on.is_empty() { Defect::ALL.to_vec() } else { finding::on(on).collect() };

@@ -1,18 +1,18 @@
 //! Which findings are one bug: titles, as crash collectors give them.
 //!
 //! A finding has a title and alternative titles; findings that share one are in the same bucket.
-//! Titles speak of the *minimal* program only: the class, the path of the optimised side, the
-//! operation, the field; no numbers, no names of objects, no lines of source. So they stay the same
-//! when the program is made smaller or renumbered and when code moves.
+//! The title is the [`Signature`] of the root, the alternative is that of the minimal program with
+//! its kinds of operations: no numbers, no names of objects, no lines of source. So they stay the
+//! same when the program is made smaller or renumbered and when code moves.
 
 use std::collections::BTreeSet;
 
-use lockstep::{Class, Divergence, When};
+use lockstep::Signature;
 use optimized::Defect;
-use program::{Kind, Op, Program};
+use program::Program;
 use serde::{Deserialize, Serialize};
 
-use crate::judge::{Sight, Suspicion, Trouble};
+use crate::judge::Sight;
 
 /// What a finding is called.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -24,25 +24,22 @@ pub struct Titles {
 }
 
 impl Titles {
-    /// The titles of a finding in its minimal program. `suspicion`: of the build. `cause`: the defect it hangs on, if that is known; then nothing else
-    /// decides.
+    /// The titles of a finding. `minimal` and `root`: its programs and what they show. `cause`: the
+    /// defect it hangs on, if that is known; then nothing else decides.
     pub fn of(
-        program: &Program,
-        sight: &Sight,
-        suspicion: &Suspicion,
+        minimal: (&Program, &Sight),
+        root: (&Program, &Sight),
         cause: Option<Defect>,
     ) -> Titles {
-        let symptom = match &sight.trouble {
-            Trouble::Panicked(panic) => format!("panic at {}", file_of(&panic.place)),
-            Trouble::Diverged(found) => {
-                format!("{} in {}", found.class, place(program, found, sight, suspicion))
-            }
-        };
+        let signature =
+            |(program, sight): (&Program, &Sight)| Signature::new(program, &sight.seen()).title();
         if let Some(defect) = cause {
-            let title = format!("{}: {symptom}", defect.info().name);
+            let title = format!("{}: {}", defect.info().name, signature(root));
             return Titles { title, alternatives: BTreeSet::from([known(defect)]) };
         }
-        Titles { title: symptom, alternatives: BTreeSet::new() }
+        // Whose smallest programs look the same is the same, whatever the search made of it next.
+        let shape = format!("{} by {}", signature(minimal), lockstep::kinds(minimal.0));
+        Titles { title: signature(root), alternatives: BTreeSet::from([shape]) }
     }
 
     /// The titles of something that is no finding of the program's.
@@ -86,44 +83,6 @@ fn known(defect: Defect) -> String {
     format!("known: {}", defect.info().name)
 }
 
-/// Classes that are noticed long after they happened.
-fn late(class: Class) -> bool {
-    matches!(class, Class::Invariant(_) | Class::Digest | Class::Teardown | Class::Expect)
-}
-
-/// Where in the optimised side: the path to blame, or else the operation.
-fn place(program: &Program, found: &Divergence, sight: &Sight, suspicion: &Suspicion) -> String {
-    if late(found.class) {
-        let kinds: BTreeSet<&str> = program.steps().map(|step| operation(&step.op)).collect();
-        return kinds.into_iter().collect::<Vec<_>>().join("+");
-    }
-    let place = suspicion.blame(&sight.paths).unwrap_or(match &found.when {
-        When::Start => "an empty machine",
-        When::Step(_, step) | When::Ending(step) => operation(&step.op),
-        When::Phase(_) => "a phase",
-        When::End => "the end",
-    });
-    place.to_owned()
-}
-
-/// The operation without its variants: one with a fast path in front, or through `madvise`, does
-/// the same work.
-fn operation(op: &Op) -> &'static str {
-    match Kind::of(op) {
-        Kind::Get | Kind::GetFast | Kind::GetFastOnly => "get",
-        Kind::Pin | Kind::PinFast => "pin",
-        Kind::Read | Kind::PopulateRead => "read",
-        Kind::Write | Kind::PopulateWrite => "write",
-        Kind::Munmap | Kind::DontNeed => "zap",
-        kind => kind.name(),
-    }
-}
-
-/// The file of `file:line:column`: lines move.
-fn file_of(place: &str) -> &str {
-    place.split(':').next().unwrap_or(place)
-}
-
 #[cfg(test)]
 mod tests {
     use lockstep::Options;
@@ -131,18 +90,19 @@ mod tests {
 
     use super::*;
     use crate::judge::Judge;
+    use crate::minimise;
 
     /// Programs, the defect that they show, and the title by hand.
     const FIXTURES: &[(&str, &str, &str)] = &[
         (
             "m0 = mmap len=1 rw private\nwrite m0\nh0 = pin m0\nmm1 = fork",
             "fork-copies-for-parent",
-            "mapping in fork-copy-pinned",
+            "wrong-page in fork-copy-pinned",
         ),
         (
             "m0 = mmap len=2 rw private\nm1 = mmap len=3 rw private\nwrite m1+2\nread m1\ncpu1: h0 = pin m1+2\nmm1 = fork",
             "fork-copies-for-parent",
-            "mapping in fork-copy-pinned",
+            "wrong-page in fork-copy-pinned",
         ),
         (
             "m0 = mmap len=1 rw private\nwrite m0\nmprotect m0 r",
@@ -152,12 +112,12 @@ mod tests {
         (
             "m0 = mmap len=4 rw private\nh0 = pin m0 write",
             "pin-bias-on-large",
-            "refcount-leak in gup-pmd",
+            "refcount-leak in pin",
         ),
         (
             "m0 = mmap len=4 rw private\nwrite m0\nh0 = pin m0 write fast",
             "pin-forgets-pincount",
-            "pincount in fast-pmd",
+            "pincount in pin",
         ),
     ];
 
@@ -166,7 +126,9 @@ mod tests {
         let defect = Defect::find(defect).expect("a defect");
         let on = Defects::only(defect);
         let sight = Judge::new(on, Options { paranoid: true }).look(&program).expect("a finding");
-        Titles::of(&program, &sight, &Suspicion::of(on), Some(defect).filter(|_| by_cause))
+        let (small, seen, _) = minimise::smallest(&program, &sight, on);
+        let (root, last) = minimise::root(&small, &seen, on);
+        Titles::of((&small, &seen), (&root, &last), Some(defect).filter(|_| by_cause))
     }
 
     #[test]
@@ -181,7 +143,7 @@ mod tests {
         let [a, b, c] = [0, 1, 2].map(|at: usize| titles(FIXTURES[at].0, FIXTURES[at].1, false));
         assert!(a.meet(&b) && b.meet(&a));
         assert!(!a.meet(&c));
-        assert_eq!(a.slug(), "mapping-in-fork-copy-pinned");
+        assert_eq!(a.slug(), "wrong-page-in-fork-copy-pinned");
         let mut joined = c.clone();
         joined.join(&a);
         assert!(joined.meet(&b));
@@ -191,12 +153,7 @@ mod tests {
     #[test]
     fn a_known_cause_decides_alone() {
         let [a, b] = [0, 2].map(|at: usize| titles(FIXTURES[at].0, FIXTURES[at].1, true));
-        assert_eq!(a.title, "fork-copies-for-parent: mapping in fork-copy-pinned");
+        assert_eq!(a.title, "fork-copies-for-parent: wrong-page in fork-copy-pinned");
         assert!(!a.meet(&b));
-    }
-
-    #[test]
-    fn a_moved_line_changes_no_title() {
-        assert_eq!(file_of("optimized/src/gup.rs:10:5"), file_of("optimized/src/gup.rs:99:1"));
     }
 }

@@ -15,7 +15,7 @@ use optimized::Defects;
 use program::digest::mix;
 use program::{Campaign, Decoder, Program, Schedule};
 
-use crate::judge::{Judge, Signature, Trouble};
+use crate::judge::{Judge, Symptom, Trouble};
 
 /// Executions a chunk: about a millisecond of work.
 const CHUNK: u64 = 256;
@@ -71,7 +71,7 @@ pub struct Found {
     /// The schedule that they had, unless it is the program's own.
     pub schedule: Option<Schedule>,
     /// What they have in common.
-    pub signature: Signature,
+    pub symptom: Symptom,
 }
 
 /// What came of it.
@@ -87,7 +87,7 @@ impl Report {
     fn merge(&mut self, other: Report) {
         self.stats.merge(&other.stats);
         for found in other.findings {
-            match self.findings.iter_mut().find(|known| known.signature == found.signature) {
+            match self.findings.iter_mut().find(|known| known.symptom == found.symptom) {
                 Some(known) => known.times += found.times,
                 None => self.findings.push(found),
             }
@@ -194,8 +194,8 @@ impl<'a> Worker<'a> {
             self.plan.campaign.generate(self.plan.number(index), &mut self.bytes);
             self.decoder.decode(&self.bytes, &mut self.program);
             if let Some((trouble, schedule)) = self.execute(index) {
-                let (policy, signature) = (self.plan.policy(index), trouble.signature());
-                let found = Found { index, times: 1, policy, schedule, signature };
+                let (policy, symptom) = (self.plan.policy(index), trouble.symptom());
+                let found = Found { index, times: 1, policy, schedule, symptom };
                 report.merge(Report { findings: vec![found], ..Report::default() });
                 if !self.plan.keep_going {
                     break;

@@ -12,9 +12,9 @@ use crate::judge::{Judge, Sight};
 pub fn cause(program: &Program, sight: &Sight, defects: Defects) -> Option<Defect> {
     let class = |on: Defects| {
         let mut judge = Judge::new(on, Options { paranoid: true });
-        judge.judge(program).map(|trouble| trouble.signature())
+        judge.judge(program).map(|trouble| trouble.symptom())
     };
-    let shown = Some(sight.trouble.signature());
+    let shown = Some(sight.trouble.symptom());
     let alone = |&defect: &Defect| class(Defects::only(defect)) == shown;
     let needed = |&defect: &Defect| class(without(defects, defect)) != shown;
     let mut causes = finding::on(defects).filter(alone).filter(needed);

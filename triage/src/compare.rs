@@ -142,6 +142,6 @@ fn show(program: &Program, defects: Defects) -> Shown {
         Some(Trouble::Diverged(found)) => render::fields(found, &layout),
         _ => Vec::new(),
     };
-    let verdict = trouble.map_or("clean".to_owned(), |trouble| trouble.signature().class);
+    let verdict = trouble.map_or("clean".to_owned(), |trouble| trouble.symptom().class);
     Shown { program: program.to_string(), verdict, fields, states }
 }

@@ -66,8 +66,8 @@ pub fn run(args: &ExploreArgs) -> Result<Exit, Stop> {
         End::Cut => (Exit::Clean, None),
         End::Found(trouble, schedule) => {
             let program = Program { schedule, ..program };
-            let again = judge.judge(&program).map(|trouble| trouble.signature());
-            let same = again == Some(trouble.signature());
+            let again = judge.judge(&program).map(|trouble| trouble.symptom());
+            let same = again == Some(trouble.symptom());
             (if same { Exit::Finding } else { Exit::NotReproducible }, Some((program, trouble)))
         }
     };
@@ -138,7 +138,7 @@ fn tell(
             complete,
             bounds: bounds.to_vec(),
             finding: found.map(|(program, trouble)| Finding {
-                class: trouble.signature().class,
+                class: trouble.symptom().class,
                 preemptions,
                 program: program.to_string(),
                 file: file.map(|file| file.display().to_string()),

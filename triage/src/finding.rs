@@ -32,11 +32,11 @@ pub fn minimised(found: Found, plan: &Plan) -> Option<Finding> {
     let whole = campaign::program(plan, &found);
     // What only full snapshots see must not depend on which runs take them.
     let hidden =
-        ["digest", "invariant", "cost"].iter().any(|kind| found.signature.class.starts_with(kind));
+        ["digest", "invariant", "cost"].iter().any(|kind| found.symptom.class.starts_with(kind));
     let options = Options { paranoid: plan.options.paranoid || hidden };
     let mut judge = Judge::new(plan.defects, options);
     let mut shows = |program: &Program| {
-        judge.judge(program).filter(|trouble| trouble.signature() == found.signature)
+        judge.judge(program).filter(|trouble| trouble.symptom() == found.symptom)
     };
     shows(&whole)?;
     let (program, effort) = minimise::minimise(&whole, |program| shows(program).is_some());
@@ -114,9 +114,9 @@ impl Finding {
             Trouble::Panicked(_) => (Vec::new(), None),
         };
         Json {
-            class: self.found.signature.class.clone(),
+            class: self.found.symptom.class.clone(),
             field: self.trouble.field(),
-            path: self.found.signature.path.clone(),
+            path: self.found.symptom.path.clone(),
             index: self.found.index,
             times: self.found.times,
             strategy: self.found.policy.name(),
@@ -142,7 +142,7 @@ pub fn save(
     origin: &str,
 ) -> std::io::Result<PathBuf> {
     std::fs::create_dir_all(dir).map_err(|error| write::at(dir, error))?;
-    let (hash, class) = (program_hash(program) as u32, trouble.signature().class);
+    let (hash, class) = (program_hash(program) as u32, trouble.symptom().class);
     let path = dir.join(format!("{class}-{hash:08x}.txt"));
     let mut out = String::new();
     // What a panic says may have many lines.
@@ -163,7 +163,7 @@ pub fn save(
 
 /// What a program showed, in one line.
 pub fn headline(program: &Program, trouble: &Trouble) -> String {
-    let class = trouble.signature().class;
+    let class = trouble.symptom().class;
     match trouble {
         Trouble::Panicked(panic) => format!("{class} at {}: {}", panic.place, panic.message),
         Trouble::Diverged(divergence) => {

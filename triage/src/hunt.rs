@@ -66,7 +66,7 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
     let mut findings = Vec::new();
     let mut lost = 0;
     for found in report.findings {
-        let (index, class) = (found.index, found.signature.class.clone());
+        let (index, class) = (found.index, found.symptom.class.clone());
         match finding::minimised(found, &plan) {
             Some(finding) => findings.push(finding),
             None => {

@@ -67,10 +67,27 @@ struct Change {
 
 /// The smallest program that shows what `sight` is, and what it shows.
 pub fn smallest(program: &Program, sight: &Sight, defects: Defects) -> (Program, Sight, Effort) {
+    let seen = sight.seen();
+    reduce(program, sight, defects, |other| seen.covers(&other.seen()))
+}
+
+/// The smallest program that shows what is related to `sight`, and what it shows.
+pub fn root(program: &Program, sight: &Sight, defects: Defects) -> (Program, Sight) {
+    let seen = sight.seen();
+    let (root, last, _) = reduce(program, sight, defects, |other| seen.related(&other.seen()));
+    (root, last)
+}
+
+fn reduce(
+    program: &Program,
+    sight: &Sight,
+    defects: Defects,
+    same: impl Fn(&Sight) -> bool,
+) -> (Program, Sight, Effort) {
     let mut judge = Judge::new(defects, Options { paranoid: true });
     let mut last = sight.clone();
     let (minimal, effort) = minimise::minimise(program, |candidate| {
-        let seen = judge.look(candidate).filter(|seen| sight.covers(seen));
+        let seen = judge.look(candidate).filter(&same);
         seen.map(|seen| last = seen).is_some()
     });
     (minimal, last, effort)
@@ -86,7 +103,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
         return Ok(Exit::NotReproducible);
     };
     let (minimal, seen, effort) = smallest(&program, &sight, defects);
-    let class = seen.trouble.signature().class;
+    let class = seen.trouble.symptom().class;
     let mut text = format!("# {class}\n");
     for defect in finding::on(defects) {
         let _ = writeln!(text, "# found with --defect {}", defect.info().name);

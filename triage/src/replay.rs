@@ -52,14 +52,14 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
         if trouble.is_some() && exit == Exit::Clean {
             exit = Exit::Finding;
         }
-        let signature = trouble.as_ref().map(Trouble::signature);
-        let verdict = signature.as_ref().map_or("clean", |signature| &signature.class);
+        let symptom = trouble.as_ref().map(Trouble::symptom);
+        let verdict = symptom.as_ref().map_or("clean", |symptom| &symptom.class);
         if args.format == Format::Json {
             list.push(Json {
                 file: name,
                 verdict: verdict.to_owned(),
                 field: trouble.as_ref().map(Trouble::field),
-                path: signature.as_ref().map(|signature| signature.path.clone()),
+                path: symptom.as_ref().map(|symptom| symptom.path.clone()),
                 expects: program.expects.len(),
                 failed_lines: trouble
                     .as_ref()

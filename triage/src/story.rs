@@ -121,7 +121,7 @@ pub fn tell(program: &Program, defects: Defects) -> Story {
         })
     });
     Story {
-        class: trouble.as_ref().map_or("clean".to_owned(), |seen| seen.signature().class),
+        class: trouble.as_ref().map_or("clean".to_owned(), |seen| seen.symptom().class),
         folio: folio.map(|name| names.folio(name)),
         locks: locks(program),
         when: match (&trouble, divergence.map(|found| found.when)) {

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
@@ -21,7 +20,7 @@ use crate::cause;
 use crate::cli::{BytesArg, DefectArgs, Format};
 use crate::collect::{self, Artifact};
 use crate::exit::{Exit, Stop};
-use crate::judge::{Judge, Sight, Suspicion, Trouble};
+use crate::judge::{Judge, Sight, Trouble};
 use crate::store::{Bucket, Entry, Record, Run, SCHEMA, Source, Store, Verdict};
 use crate::{finding, input, minimise, progress, stop, write};
 
@@ -170,7 +169,6 @@ struct Clerk {
     names: Vec<String>,
     raw: bool,
     by_signature: bool,
-    suspicion: LazyLock<Suspicion, Box<dyn FnOnce() -> Suspicion + Send + Sync>>,
     now: String,
     commit: String,
 }
@@ -183,7 +181,6 @@ impl Clerk {
             names: finding::on(defects).map(|defect| defect.info().name.to_owned()).collect(),
             raw: args.bytes.bytes,
             by_signature: args.by_signature,
-            suspicion: LazyLock::new(Box::new(move || Suspicion::of(defects))),
             now: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             commit: crate::cli::VERSION.to_owned(),
         }
@@ -267,7 +264,8 @@ impl Clerk {
         let mut judge = Judge::new(on, Options { paranoid: true });
         let sight = judge.look(program).unwrap_or(sight);
         let (minimal, seen, _) = minimise::smallest(program, &sight, on);
-        let titles = Titles::of(&minimal, &seen, &self.suspicion, cause);
+        let (root, last) = minimise::root(&minimal, &seen, on);
+        let titles = Titles::of((&minimal, &seen), (&root, &last), cause);
         let name = cause.map(|defect| defect.info().name.to_owned());
         let verdict = describe(&minimal, &seen, titles, name, &self.names);
         Some((minimal, verdict))
@@ -291,7 +289,7 @@ fn describe(
     cause: Option<String>,
     defects: &[String],
 ) -> Verdict {
-    let signature = sight.trouble.signature();
+    let symptom = sight.trouble.symptom();
     let (fields, operation) = match &sight.trouble {
         Trouble::Diverged(found) => {
             let operation = match found.when {
@@ -306,9 +304,9 @@ fn describe(
     Verdict {
         schema_version: SCHEMA,
         titles,
-        class: signature.class,
+        class: symptom.class,
         field: sight.trouble.field().to_owned(),
-        path: signature.path,
+        path: symptom.path,
         paths: sight.paths.iter().map(|path| (*path).to_owned()).collect(),
         operation,
         fields,

@@ -247,7 +247,7 @@ fn a_report_is_a_page_and_files_for_ci() {
         ],
     );
     assert_code(&output, 1);
-    assert!(out(&output).contains("fork-shares-pinned-mapping-in-fork"), "{}", out(&output));
+    assert!(out(&output).contains("fork-shares-pinned-wrong-page-in-fork-pin"), "{}", out(&output));
     let page = fs::read_to_string(dir.join("r.html")).expect("written");
     for part in
         ["<h2>Buckets</h2>", "<h2>Campaign hunt.json</h2>", "<h2>Detection</h2>", "300 programs"]

@@ -48,7 +48,8 @@ fn a_pile_of_three_engines_becomes_a_bucket_a_defect() {
     let mut defects: Vec<&str> = made.iter().map(|made| made.defect.info().name).collect();
     defects.dedup();
     for name in &defects {
-        let output = run(&dir, &["triage", &format!("pile/{name}"), "--defect", name]);
+        let output =
+            run(&dir, &["triage", &format!("pile/{name}"), "--by-signature", "--defect", name]);
         assert_code(&output, 1);
     }
     let buckets = buckets(&dir.join("findings"));

@@ -3,11 +3,12 @@
 //!
 //! The order is syzkaller's: drop what follows the finding at once, then steps one by one from the
 //! back (a step takes what hangs on it along; a fork or mremap may instead be left out, with what
-//! follows done in the old place), then the schedule (`schedule.rs`), then arguments (`values.rs`)
-//! and the machine; over again until nothing changes, and at last two steps at a time. The
+//! follows done in the old place), then the schedule (`schedule.rs`), then operations (`kinds.rs`),
+//! arguments (`values.rs`) and the machine; over again until nothing changes, and at last two steps at a time. The
 //! predicate decides what "the same" is, so that the result is not another finding than the one
 //! that was asked for. Nothing is tried twice, and nothing depends on chance.
 
+mod kinds;
 mod schedule;
 mod values;
 
@@ -46,6 +47,7 @@ pub fn minimise(program: &Program, same: impl FnMut(&Program) -> bool) -> (Progr
         search.drop_steps();
         search.simplify_phases();
         search.simplify_schedule();
+        search.simplify_kinds();
         search.simplify_steps();
         search.simplify_shape();
         if program_hash(&search.best) == before && !search.drop_pair() {
@@ -118,6 +120,20 @@ impl<F: FnMut(&Program) -> bool> Search<F> {
                 removed.is_some_and(|candidate| self.accept("drop two steps", candidate))
             })
         })
+    }
+
+    fn simplify_kinds(&mut self) {
+        for at in (0..self.best.steps().count()).rev() {
+            loop {
+                let found = kinds::plainer(&self.best, at).into_iter().any(|op| {
+                    let replaced = edit::replace_step(&self.best, at, op);
+                    replaced.is_some_and(|candidate| self.accept("plainer operation", candidate))
+                });
+                if !found {
+                    break;
+                }
+            }
+        }
     }
 
     fn simplify_steps(&mut self) {

@@ -1,6 +1,6 @@
 //! Simpler arguments: each candidate is nearer to a fixed plain form.
 
-use program::{Form, Mode, Op, Place, Range, Step};
+use program::{Backing, Form, Mode, Op, Place, Prot, Range, Step};
 
 /// Simpler forms of a step, the boldest first. Each is nearer to a fixed plain form.
 pub(super) fn candidates(step: &Step) -> Vec<Step> {
@@ -27,8 +27,12 @@ fn simpler(op: &Op) -> Vec<Op> {
         list.extend(shorter(range).into_iter().map(|range| with_range(op, range)));
     }
     match *op {
-        Op::Mmap { mm, area, backing, prot, len, shift } if shift > 0 => {
-            list.push(Op::Mmap { mm, area, backing, prot, len, shift: 0 });
+        Op::Mmap { mm, area, backing, prot, len, shift } => {
+            let with = |backing, prot, shift| Op::Mmap { mm, area, backing, prot, len, shift };
+            let anon = Backing::AnonPrivate;
+            list.extend((backing != anon).then(|| with(anon, prot, shift)));
+            list.extend((prot != Prot::ReadWrite).then(|| with(backing, Prot::ReadWrite, shift)));
+            list.extend((shift > 0).then(|| with(backing, prot, 0)));
         }
         Op::Mremap { mm, range, area, shift } if shift > 0 => {
             list.push(Op::Mremap { mm, range, area, shift: 0 });
