@@ -106,6 +106,9 @@ pub fn replace_step(program: &Program, number: usize, op: Op) -> Option<Program>
             |(at, step): (usize, &Step)| step.op.uses().any(|used| used == gone).then_some(at);
         let orphans: Vec<usize> = program.steps().enumerate().filter_map(needs).collect();
         edited = remove_steps(program, &orphans).unwrap_or(edited);
+        if op.uses().any(|used| used == gone) {
+            return None;
+        }
     }
     edited.steps_mut().nth(number)?.op = op;
     renumber(&mut edited);

@@ -114,7 +114,7 @@ fn phases_become_sequences() {
 fn replacing_takes_along_what_the_old_step_made() {
     let pinned = "m0 = mmap len=2 rw private\nh0 = pin m0\nh1 = get m0\nunpin h0\nput h1";
     let read = program("m0 = mmap len=2 rw private\nread m0\n").steps().nth(1).expect("two").op;
-    let expected = "m0 = mmap len=2 rw private\nread m0\nh0 = get m0\nput h0";
+    let expected = "m0 = mmap len=2 rw private\nread m0\nh0 = get m0\nput h0\n";
     becomes(edit::replace_step(&program(pinned), 1, read), expected);
     // What it needs must be there.
     assert_eq!(edit::replace_step(&program(pinned), 0, read), None);
