@@ -107,7 +107,10 @@ impl Harness {
         for [what, reference, optimized] in fields {
             let _ = writeln!(report, "    {what}: reference {reference}, optimised {optimized}");
         }
-        let _ = writeln!(report, "\n{small}\nreplay: mm-lockstep replay --bytes FILE");
+        let _ = write!(report, "\n{small}\nreplay: mm-lockstep replay --bytes FILE");
+        let planted = Defect::ALL.iter().filter(|&&defect| self.defects.contains(defect));
+        planted.for_each(|defect| report.extend([" --defect ", defect.info().name]));
+        report.push('\n');
         Alarm { family: divergence.class.family(), signature, report }
     }
 }
