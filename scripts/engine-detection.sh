@@ -6,12 +6,14 @@
 #
 # SEEDS="1 2 3"   libFuzzer's seeds, a run each       [1]
 # LIMIT=SECONDS   of CPU time for a run               [300]
+# LENGTH=BYTES    of inputs, at most                    [1024]
 # TARGET=NAME     [concurrent]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target=${TARGET:-concurrent}
 limit=${LIMIT:-300}
+length=${LENGTH:-1024}
 seeds=${SEEDS:-1}
 if [ $# -eq 0 ]; then
     # File names are ID-NAME.txt.
@@ -32,7 +34,7 @@ for defect in "$@"; do
     for seed in $seeds; do
         # CPU time: wall clock says little on a machine that does other things, too.
         seconds=$(
-            (ulimit -t "$limit" && MM_LOCKSTEP_DEFECT=$defect exec "$binary" -seed="$seed" -max_len=1024 \
+            (ulimit -t "$limit" && MM_LOCKSTEP_DEFECT=$defect exec "$binary" -seed="$seed" -max_len="$length" \
                 -print_final_stats=1 -artifact_prefix="$work/") >"$work/log" 2>&1 || true
             times >"$work/times" # not through a pipe, which would be another shell
             sed -n '2s/ .*//p' "$work/times"
