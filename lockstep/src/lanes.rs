@@ -109,7 +109,9 @@ pub(crate) fn seen_text(seen: Seen, names: &Names) -> String {
     match seen {
         Seen::Nothing => "nothing".to_owned(),
         Seen::Flag(flag) => if flag { "yes" } else { "no" }.to_owned(),
-        Seen::Data(value) => text::value(value).to_string(),
+        Seen::Data(page, value) => {
+            format!("{} {}", names.page_ref(page), text::value(value))
+        }
         Seen::Page(page) => names.page_ref(page),
         Seen::Entry(view) => entry_text(&view, names),
         Seen::Ret(ret) => ret.to_string(),

@@ -43,7 +43,7 @@ pub(crate) fn meetings(trace: &[Marked], mut visit: impl FnMut(usize, usize) -> 
 }
 
 /// The folio that a mark is about.
-fn folio(marked: &Marked) -> Option<Name> {
+pub(crate) fn folio(marked: &Marked) -> Option<Name> {
     match (marked.mark, marked.seen) {
         (Mark::Hold { folio, .. } | Mark::Drop { folio, .. } | Mark::Dirty { folio }, _)
         | (Mark::Get { folio } | Mark::Put { folio } | Mark::Busy { folio }, _)
@@ -52,8 +52,9 @@ fn folio(marked: &Marked) -> Option<Name> {
             Mark::Move { folio, .. } | Mark::CanSplit { folio, .. } | Mark::Split { folio, .. },
             _,
         ) => Some(folio),
-        (Mark::CopyFrom { page: PageRef::Of(name, _) }, _) => Some(name),
-        (_, Seen::Page(PageRef::Of(name, _))) => Some(name),
+        (Mark::CopyFrom { page: PageRef::Of(name, _) }, _)
+        | (Mark::Release { page: PageRef::Of(name, _), .. }, _) => Some(name),
+        (_, Seen::Page(PageRef::Of(name, _)) | Seen::Data(PageRef::Of(name, _), _)) => Some(name),
         (_, Seen::Entry(view)) => match view.page {
             PageRef::Of(name, _) => Some(name),
             PageRef::Zero => None,

@@ -159,7 +159,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             if seen == marked.seen {
                 continue;
             }
-            match permission::of(trace, at, seen) {
+            match permission::of(first, calls, trace, at, seen) {
                 Some(permission) => self.stats.permit(permission),
                 None => {
                     let what = What::Mark(marked.mark);

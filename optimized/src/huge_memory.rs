@@ -124,7 +124,7 @@ impl World {
         if reuse {
             self.fault_mark(cx, &vmf, false, None);
         } else {
-            self.reusable_mark(cx, &vmf, false);
+            self.reusable_mark(cx, &vmf);
         }
         self.ptl_unlock(cx, vmf.mm);
         if !reuse {

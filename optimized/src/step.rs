@@ -139,7 +139,7 @@ impl World {
                     let value = self.frames.data(pfn);
                     self.mark(cx, || {
                         let stale = self.stale(mm, vpn, false, pfn);
-                        (Mark::Load { mm, vpn, stale }, Seen::Data(value))
+                        (Mark::Load { mm, vpn, stale }, Seen::Data(self.page_ref(pfn), value))
                     });
                     data.push(value);
                 }
@@ -218,7 +218,7 @@ impl World {
             self.machine.point().await;
             let value = self.frames.data(pfn);
             let index = count as u32;
-            self.mark(cx, || (Mark::Peek { index }, Seen::Data(value)));
+            self.mark(cx, || (Mark::Peek { index }, Seen::Data(self.page_ref(pfn), value)));
             data.push(value);
             count += 1;
         }

@@ -15,7 +15,10 @@ impl World {
         self.machine.point().await;
         let data = self.frames.data(from);
         self.frames.set_data(to, data);
-        self.mark(cx, || (Mark::CopyFrom { page: self.page_ref(from) }, Seen::Data(data)));
+        self.mark(cx, || {
+            let page = self.page_ref(from);
+            (Mark::CopyFrom { page }, Seen::Data(page, data))
+        });
     }
 
     /// `do_wp_page`: write (or unshare) of a present read-only PTE. Drops the PTL, which the caller
@@ -37,10 +40,8 @@ impl World {
             return self.wp_page_copy(cx, vmf, pfn, bits).await;
         }
         let head = self.frames.head(pfn);
-        let mut contended = false;
         if self.frames.anon(head)
-            && (self.frames.exclusive(pfn)
-                || self.wp_can_reuse_anon_folio(cx, &vmf, head, &mut contended))
+            && (self.frames.exclusive(pfn) || self.wp_can_reuse_anon_folio(cx, &vmf, head))
         {
             self.hit(if unshare { Path::UnshareReuse } else { Path::WpReuse });
             self.frames.set_exclusive(pfn, true);
@@ -51,7 +52,7 @@ impl World {
             self.ptl_unlock(cx, vmf.mm);
             return Ok(());
         }
-        self.reusable_mark(cx, &vmf, contended);
+        self.reusable_mark(cx, &vmf);
         self.hit(match (unshare, self.frames.large(head)) {
             (true, _) => Path::UnshareCopy,
             (false, false) => Path::WpCopy,
@@ -63,13 +64,14 @@ impl World {
     }
 
     /// A write fault does not reuse the page that it finds.
-    pub(crate) fn reusable_mark(&self, cx: &Cx, vmf: &Vmf, contended: bool) {
+    pub(crate) fn reusable_mark(&self, cx: &Cx, vmf: &Vmf) {
         let Vmf { mm, vpn, .. } = *vmf;
-        self.mark(cx, || (Mark::Reusable { mm, vpn, contended }, Seen::Flag(false)));
+        self.mark(cx, || (Mark::Reusable { mm, vpn }, Seen::Flag(false)));
     }
 
-    /// `wp_can_reuse_anon_folio`. `contended`: only the folio lock was in the way.
-    fn wp_can_reuse_anon_folio(&self, cx: &Cx, vmf: &Vmf, head: Pfn, contended: &mut bool) -> bool {
+    /// `wp_can_reuse_anon_folio`. Whoever has the folio lock has a reference too, so that it never is
+    /// the lock alone that is in the way.
+    fn wp_can_reuse_anon_folio(&self, cx: &Cx, vmf: &Vmf, head: Pfn) -> bool {
         if self.frames.large(head) {
             return false;
         }
@@ -86,7 +88,6 @@ impl World {
             return false;
         }
         if !self.folio_trylock(cx, head) {
-            *contended = true;
             return false;
         }
         self.folio_move_anon_rmap(vmf.mm, vmf.vpn, head, 0);

@@ -64,23 +64,27 @@ pub const PHASE_KINDS: u64 = {
     mask
 };
 
+/// Says in a record how it is aimed: to meet others.
+const MEET: u8 = 0x40;
+
 /// A third to a half of the records become phases of one step, the others a few larger phases.
 fn phases(rng: &mut SplitMix64, bytes: &mut [u8]) {
     let count = (bytes.len() - HEADER_BYTES) / RECORD_BYTES;
     let random = rng.next_u64();
     let setup = count / 3 + (random % (count as u64 / 6 + 1)) as usize;
-    let mut first = [0; RECORD_BYTES];
     let mut cpu = 0;
     for (at, record) in bytes[HEADER_BYTES..].chunks_exact_mut(RECORD_BYTES).enumerate() {
         if record[0] >= SCHEDULE_KIND {
+            // Short slices first, or the first step is over before the second begins.
+            if record[1] & 0x30 != 0 {
+                record[2..].chunks_exact_mut(2).for_each(|slice| slice[1] &= 3);
+            }
             continue;
         }
         let begins = at <= setup || random >> 8 >> (at % 28 * 2) & 3 == 0;
         if begins {
-            // Where a phase may follow, taken literally, so that the others find its pages.
-            record[1] &= if at > setup { 0x07 } else { 0x7F };
-            (first, cpu) = ([0; RECORD_BYTES], record[1] & 7);
-            first.copy_from_slice(record);
+            record[1] = record[1] & 0x3F | if at >= setup { MEET } else { 0 };
+            cpu = record[1] & 7;
             continue;
         }
         // In the phase of the step before, mostly on the next CPU, and about the same pages.
@@ -88,11 +92,8 @@ fn phases(rng: &mut SplitMix64, bytes: &mut [u8]) {
         if flags & 3 != 0 {
             cpu = (cpu + 1) & 7;
         }
-        record[1] = 0x80 | flags & 0x78 | cpu;
-        if flags & 0x0C != 0 {
-            record[1] &= 0x87; // taken literally
-            record[2..6].copy_from_slice(&first[2..6]);
-        }
+        let meet = if flags & 0x1C != 0 { MEET } else { 0 };
+        record[1] = 0x80 | flags & 0x38 | meet | cpu;
     }
 }
 

@@ -257,6 +257,31 @@ impl Kind {
         YES & self.bit() != 0
     }
 
+    /// Whether it uses pages that are there, so that it can meet another operation on one.
+    pub(crate) fn uses_pages(self) -> bool {
+        use Kind::*;
+        const NO: u64 = bits(&[
+            Nop,
+            MmapAnon,
+            MmapShmem,
+            MmapFilePrivate,
+            MmapFileShared,
+            DontFork,
+            DoFork,
+            HugePage,
+            NoHugePage,
+            LruAddDrain,
+            LruAddDrainAll,
+            UffdRegister,
+            UffdRegisterSigbus,
+            UffdUnregister,
+            UffdCopy,
+            UffdZeroPage,
+            UffdWake,
+        ]);
+        NO & self.bit() == 0
+    }
+
     /// Whether it looks at the first page of its range only.
     pub(crate) fn is_single(self) -> bool {
         matches!(self, Kind::SplitFolio | Kind::Migrate | Kind::LockPage)

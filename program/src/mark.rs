@@ -50,9 +50,8 @@ pub enum Mark {
     /// A fault was committed. `copied`: an earlier step decided to copy. `placed`: where the new
     /// folio came from. Sees the entry after it.
     Fault { mm: MmId, vpn: u32, access: Access, copied: bool, placed: Option<Place> },
-    /// A write fault does not reuse the page that it finds (`contended`: because of the folio lock).
-    /// Sees whether it may: no.
-    Reusable { mm: MmId, vpn: u32, contended: bool },
+    /// A write fault does not reuse the page that it finds. Sees whether it may: no.
+    Reusable { mm: MmId, vpn: u32 },
     /// The content of a page is read, for a copy. Sees the data.
     CopyFrom { page: PageRef },
     /// `__filemap_add_folio`: a page read in. Sees the page.
@@ -148,8 +147,8 @@ pub enum Seen {
     Nothing,
     /// Yes or no.
     Flag(bool),
-    /// Data of a page.
-    Data(u64),
+    /// A page, and what it holds.
+    Data(PageRef, u64),
     /// A page.
     Page(PageRef),
     /// An entry.
@@ -174,6 +173,41 @@ pub struct Marked {
 }
 
 impl Mark {
+    /// The address space that it is about.
+    pub fn mm(&self) -> Option<MmId> {
+        match *self {
+            Mark::Load { mm, .. }
+            | Mark::Store { mm, .. }
+            | Mark::Forbidden { mm, .. }
+            | Mark::Hole { mm, .. }
+            | Mark::AnonVma { mm, .. }
+            | Mark::BeyondEof { mm, .. }
+            | Mark::Table { mm, .. }
+            | Mark::Fault { mm, .. }
+            | Mark::Reusable { mm, .. }
+            | Mark::HasPinned { mm }
+            | Mark::Grab { mm, .. }
+            | Mark::Follow { mm, .. }
+            | Mark::BackOff { mm, .. }
+            | Mark::Vmas { mm, .. }
+            | Mark::SplitPmd { mm, .. }
+            | Mark::Zap { mm, .. }
+            | Mark::ZapHuge { mm, .. }
+            | Mark::FreeTable { mm, .. }
+            | Mark::Flush { mm, .. }
+            | Mark::Protect { mm, .. }
+            | Mark::MustCopy { mm, .. }
+            | Mark::CopyPte { mm, .. }
+            | Mark::CopyPmd { mm, .. }
+            | Mark::MmGone { mm }
+            | Mark::Child { child: mm }
+            | Mark::Find { mm, .. }
+            | Mark::Unmap { mm, .. }
+            | Mark::Restore { mm, .. } => Some(mm),
+            _ => None,
+        }
+    }
+
     /// A stable name, lower case and dashes.
     pub fn name(&self) -> &'static str {
         match self {

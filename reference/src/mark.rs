@@ -51,7 +51,7 @@ impl State {
             Mark::Load { mm, vpn, stale } => {
                 let page = self.accessible(mm, vpn, Access::Read, stale)?;
                 self.advance(call, flight, vpn, 1)?;
-                Some(Seen::Data(self.ledger.data(page)))
+                Some(self.seen_data(page))
             }
             Mark::Store { mm, vpn, index, stale } => {
                 let page = self.accessible(mm, vpn, Access::Write, stale)?;
@@ -104,9 +104,9 @@ impl State {
                 Some(self.seen_entry(mm, vpn))
             }
             Mark::CopyFrom { page } => {
-                let data = self.ledger.data(self.page(page)?);
-                self.now.carried = Some(data);
-                Some(Seen::Data(data))
+                let page = self.page(page)?;
+                self.now.carried = Some(self.ledger.data(page));
+                Some(self.seen_data(page))
             }
             Mark::HasPinned { mm } => {
                 self.set_has_pinned(mm);
@@ -137,7 +137,7 @@ impl State {
                 let Op::Peek { handle } = *op else { return None };
                 let page = *self.handles[usize::from(handle.0)].pages.get(index as usize)?;
                 flight.done += 1;
-                Some(Seen::Data(self.ledger.data(page)))
+                Some(self.seen_data(page))
             }
             Mark::Vmas { mm, span } => self.change_vmas(op, call, mm, span),
             _ => match *op {
@@ -454,6 +454,10 @@ impl State {
 
     pub fn seen_page(&self, page: Page) -> Seen {
         Seen::Page(self.ledger.page_ref(page))
+    }
+
+    fn seen_data(&self, page: Page) -> Seen {
+        Seen::Data(self.ledger.page_ref(page), self.ledger.data(page))
     }
 
     /// The entry of an address: of a huge PMD the whole.

@@ -2,7 +2,7 @@
 //! A record that nothing suits becomes one that prepares it.
 
 use super::cells::{Pages, Slots, each};
-use super::op::Meaning;
+use super::op::{Focus, Meaning};
 use super::view::{Area, View};
 use crate::arena::Set;
 use crate::kind::Kind;
@@ -75,6 +75,9 @@ struct Aim<'a> {
 impl Meaning<'_> {
     /// The goal of a record that is aimed.
     pub fn goal(&self, kind: Kind) -> Option<Goal> {
+        if let Some(goal) = self.focused(kind) {
+            return Some(goal);
+        }
         let plan = PLANS[kind as usize];
         if self.record.aim() < 2 || matches!(plan, Plan::Literal) {
             return None;
@@ -92,6 +95,33 @@ impl Meaning<'_> {
             Plan::In(property) => aim.access(kind, view.get(property)),
             _ => aim.access(kind, aim.allowed()),
         })
+    }
+
+    /// The goal of a record that is to meet others.
+    fn focused(&self, kind: Kind) -> Option<Goal> {
+        let Meaning { record, hints, cpu, .. } = *self;
+        let (mms, areas) = (self.arena.mms(cpu) & !hints.ghosts, self.arena.areas(cpu));
+        let any = MmId(mms.pick(record.mm())?);
+        if !kind.has_range() {
+            return None;
+        }
+        match self.focus {
+            Focus::Nowhere => None,
+            Focus::Populated => {
+                let aim = Aim { meaning: self, mm: any, view: hints.view(any), areas };
+                let real = aim.view.contents.real;
+                let there = aim.inside(real, aim.writable(), kind);
+                Some(there.unwrap_or_else(|| aim.write()))
+            }
+            Focus::At(mm, range) => {
+                // Its child, or parent, has the same pages at the same place.
+                let mm = if record.off() & 0x0300 == 0 { any } else { mm };
+                let one = kind.is_single() || record.len() & 7 < 3;
+                let range = if one { Range { len: 1, ..range } } else { range };
+                let there = mms.contains(mm.0) && areas.contains(range.area.0);
+                there.then_some(Goal::At(kind, mm, range))
+            }
+        }
     }
 
     /// The protection that `mprotect` sets: if aimed, mostly not that which there is.

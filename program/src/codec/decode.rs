@@ -1,7 +1,7 @@
 //! Bytes to program.
 
 use super::hints::{Hints, Now};
-use super::op::Meaning;
+use super::op::{Focus, Meaning};
 use super::record::Record;
 use super::{HEADER_BYTES, MAX_STEPS, RECORD_BYTES, SCHEDULE_KIND, SLICES_A_RECORD, shape};
 use crate::arena::Arena;
@@ -73,7 +73,7 @@ impl Decoder {
         program.schedule.cycle.clear();
         program.expects.clear();
 
-        let (mut phases, mut steps) = (0, 0);
+        let (mut phases, mut steps, mut focus) = (0, 0, Focus::Nowhere);
         for record in records {
             if concurrent && record[0] >= SCHEDULE_KIND {
                 decode_slices(&record, program.shape.cpus, &mut program.schedule);
@@ -91,11 +91,12 @@ impl Decoder {
                 }
                 program.phases[phases].steps.clear();
                 phases += 1;
+                focus = if concurrent { Focus::Populated } else { Focus::Nowhere };
             }
             let list = &mut program.phases[phases - 1].steps;
             list.push(Step { cpu: 0, op: Op::Nop, place: Place::Normal, fail: None });
             let Some(step) = list.last_mut() else { continue };
-            self.step(&record, &program.shape, step);
+            self.step(&record, &program.shape, &mut focus, step);
             if concurrent {
                 self.arena.apply(step.cpu, &step.op);
             } else {
@@ -133,17 +134,35 @@ impl Decoder {
         }
     }
 
-    fn step(&mut self, bytes: &[u8; RECORD_BYTES], shape: &Shape, step: &mut Step) {
+    fn step(
+        &mut self,
+        bytes: &[u8; RECORD_BYTES],
+        shape: &Shape,
+        focus: &mut Focus,
+        step: &mut Step,
+    ) {
         let record = Record::new(bytes);
         let cpu = record.cpu(shape.cpus);
         step.cpu = cpu;
-        let kind = self.table[usize::from(record.kind())];
-        let meaning = Meaning { record, arena: &self.arena, hints: &self.hints, shape, cpu };
+        let mut kind = self.table[usize::from(record.kind())];
+        let mut about = Focus::Nowhere;
+        if record.meets() && !matches!(focus, Focus::Nowhere) {
+            about = *focus;
+            let first = matches!(focus, Focus::Populated);
+            let suits = |kind: &Kind| kind.uses_pages() && (kind.has_range() || !first);
+            let kinds = record.kinds().map(|byte| self.table[usize::from(byte)]);
+            kind = kinds.into_iter().find(suits).unwrap_or(kind);
+        }
+        let (arena, hints) = (&self.arena, &self.hints);
+        let meaning = Meaning { record, arena, hints, shape, cpu, focus: about };
         let Some(target) = meaning.write(kind, &mut step.op) else {
             step.place = record.place(Kind::Nop);
             step.fail = record.fail(Kind::Nop);
             return;
         };
+        if matches!(focus, Focus::Populated) && target.kind.has_range() {
+            *focus = Focus::At(target.mm, target.range);
+        }
         let fail = record.fail(target.kind);
         (step.place, step.fail) = (record.place(target.kind), fail);
         let now = Now::new(&step.op, cpu, fail, &self.arena, shape);

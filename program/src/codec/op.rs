@@ -33,6 +33,20 @@ pub(super) struct Meaning<'a> {
     pub hints: &'a Hints,
     pub shape: &'a Shape,
     pub cpu: u8,
+    /// What the record is to be about.
+    pub focus: Focus,
+}
+
+/// What the steps of a concurrent phase are about, so that they meet.
+#[derive(Clone, Copy, Default)]
+pub(super) enum Focus {
+    /// Nothing: each goes where it likes.
+    #[default]
+    Nowhere,
+    /// The first step, at pages that are there.
+    Populated,
+    /// What the first step is about.
+    At(MmId, Range),
 }
 
 impl<'a> Meaning<'a> {

@@ -67,6 +67,16 @@ impl<'a> Record<'a> {
         self.0[1] >> 3 & 15
     }
 
+    /// In a concurrent program: about pages that others use too.
+    pub fn meets(self) -> bool {
+        self.aim() & 8 != 0
+    }
+
+    /// Kind bytes to try, one after the other, until one suits.
+    pub fn kinds(self) -> [u8; 6] {
+        [0, 8, 3, 2, 9, 11].map(|at| self.0[at])
+    }
+
     /// Aims at any area that exists, mapped or not.
     pub fn any_area(self) -> bool {
         self.0[9] >= 0xF0
