@@ -33,7 +33,8 @@ pub fn lanes(trace: &[Marked], at: Option<usize>, layout: &Layout, names: &Names
     out
 }
 
-fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
+/// A mark and what it saw, in a few words.
+pub fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
     let page = |mm: MmId, vpn: u32| format!("mm{} {}", mm.0, names::page(layout, vpn));
     let what = match marked.mark {
         Mark::Load { mm, vpn, .. }

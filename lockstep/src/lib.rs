@@ -30,7 +30,7 @@ mod verdict;
 pub use compare::{FieldDiff, FolioField, MmField, Value, What, differences};
 pub use expects::Failure;
 pub use invariants::{Violation, broken};
-pub use lanes::lanes;
+pub use lanes::{lanes, mark_text};
 pub use names::Names;
 pub use ops::program_hash;
 

@@ -1,4 +1,4 @@
-//! `bisect`: which defect, or which commit, a finding hangs on.
+//! `bisect`: which defect or variant, or which commit, a finding hangs on.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use clap::Args as ClapArgs;
 use lockstep::Options;
-use optimized::{Defect, Defects};
+use optimized::{Defect, Defects, Variant};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ use crate::{finding, input, progress, write};
 /// Examples for `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
-  mm-lockstep bisect FILE                               which defects of the catalogue it finds
+  mm-lockstep bisect FILE                               which defects and variants it finds
   mm-lockstep bisect FILE --defect A --defect B         which of those that are on it needs
   mm-lockstep bisect FILE --good v1.0 --bad HEAD        the commit at which it began
 
@@ -58,7 +58,8 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Row {
-    defect: &'static str,
+    /// A defect or a variant.
+    switch: &'static str,
     /// What the program shows with this one alone.
     alone: String,
     /// What it shows with all that are on but this one.
@@ -69,7 +70,7 @@ struct Row {
 struct Json {
     schema_version: u32,
     culprits: Vec<String>,
-    defects: Vec<Row>,
+    switches: Vec<Row>,
     commits: Vec<Asked>,
 }
 
@@ -84,7 +85,7 @@ struct Asked {
 pub fn run(args: &Args) -> Result<Exit, Stop> {
     let json = match (&args.good, &args.bad) {
         (Some(good), Some(bad)) => over_commits(args, good, bad)?,
-        _ => over_defects(args)?,
+        _ => over_switches(args)?,
     };
     let exit = if json.culprits.is_empty() { Exit::Clean } else { Exit::Finding };
     if args.format == Format::Json {
@@ -92,9 +93,9 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
         return Ok(exit);
     }
     let mut out = String::new();
-    for row in &json.defects {
+    for row in &json.switches {
         let without = row.without.as_ref().map(|shown| format!(", without it {shown}"));
-        let _ = writeln!(out, "{}: alone {}{}", row.defect, row.alone, without.unwrap_or_default());
+        let _ = writeln!(out, "{}: alone {}{}", row.switch, row.alone, without.unwrap_or_default());
     }
     for asked in &json.commits {
         let _ = writeln!(out, "{}: {}", asked.commit, asked.answer);
@@ -107,7 +108,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     Ok(exit)
 }
 
-fn over_defects(args: &Args) -> Result<Json, Stop> {
+fn over_switches(args: &Args) -> Result<Json, Stop> {
     let program = input::load(&args.file, args.bytes.bytes)?.program;
     let on = args.defects.set();
     let shows = |defects: Defects| {
@@ -115,15 +116,21 @@ fn over_defects(args: &Args) -> Result<Json, Stop> {
         let trouble = judge.judge(&program);
         trouble.map_or("clean".to_owned(), |trouble| trouble.symptom().class)
     };
-    let candidates: Vec<Defect> =
-        if on.is_empty() { Defect::ALL.to_vec() } else { finding::on(on).collect() };
-    let row = |&defect: &Defect| {
-        let without = Some(defect).filter(|_| !on.is_empty()).map(|defect| {
-            let mut others = Defects::NONE;
-            finding::on(on).filter(|&other| other != defect).for_each(|other| others.insert(other));
-            shows(others)
-        });
-        Row { defect: defect.info().name, alone: shows(Defects::only(defect)), without }
+    let usual = on.is_empty() && on.variant() == Variant::Batched;
+    let candidates: Vec<Switch> = match usual {
+        true => {
+            let variants = Variant::ALL.iter().copied().map(Switch::Variant);
+            Defect::ALL.iter().copied().map(Switch::Defect).chain(variants).collect()
+        }
+        false => {
+            let variant = Some(on.variant()).filter(|&variant| variant != Variant::Batched);
+            finding::on(on).map(Switch::Defect).chain(variant.map(Switch::Variant)).collect()
+        }
+    };
+    let row = |&switch: &Switch| Row {
+        switch: switch.name(),
+        alone: shows(switch.alone()),
+        without: (!usual).then(|| shows(switch.off(on))),
     };
     let mut rows: Vec<Row> = candidates.par_iter().map(row).collect();
     let all = shows(on);
@@ -132,11 +139,43 @@ fn over_defects(args: &Args) -> Result<Json, Stop> {
         Some(without) => *without != all,
         None => row.alone != all,
     };
-    let culprits = rows.iter().filter(decides).map(|row| row.defect.to_owned()).collect();
-    if on.is_empty() {
+    let culprits = rows.iter().filter(decides).map(|row| row.switch.to_owned()).collect();
+    if usual {
         rows.retain(|row| row.alone != all);
     }
-    Ok(Json { schema_version: 1, culprits, defects: rows, commits: Vec::new() })
+    Ok(Json { schema_version: 2, culprits, switches: rows, commits: Vec::new() })
+}
+
+/// What can be switched on: a defect, or another way of pinning.
+#[derive(Clone, Copy)]
+enum Switch {
+    Defect(Defect),
+    Variant(Variant),
+}
+
+impl Switch {
+    fn name(self) -> &'static str {
+        match self {
+            Switch::Defect(defect) => defect.info().name,
+            Switch::Variant(variant) => variant.info().name,
+        }
+    }
+
+    /// It and nothing else.
+    fn alone(self) -> Defects {
+        match self {
+            Switch::Defect(defect) => Defects::only(defect),
+            Switch::Variant(variant) => Defects::NONE.in_variant(variant),
+        }
+    }
+
+    /// Everything that is on but it.
+    fn off(self, on: Defects) -> Defects {
+        match self {
+            Switch::Defect(defect) => finding::without(on, defect),
+            Switch::Variant(_) => on.in_variant(Variant::Batched),
+        }
+    }
 }
 
 fn over_commits(args: &Args, good: &str, bad: &str) -> Result<Json, Stop> {
@@ -186,7 +225,7 @@ fn over_commits(args: &Args, good: &str, bad: &str) -> Result<Json, Stop> {
         first -= 1;
     }
     let culprits = commits[first..=high].iter().map(|commit| (*commit).to_owned()).collect();
-    Ok(Json { schema_version: 1, culprits, defects: Vec::new(), commits: asked })
+    Ok(Json { schema_version: 2, culprits, switches: Vec::new(), commits: asked })
 }
 
 /// A work tree of its own, so that the user's is left alone.

@@ -15,15 +15,9 @@ pub fn cause(program: &Program, sight: &Sight, defects: Defects) -> Option<Defec
         judge.judge(program).map(|trouble| trouble.symptom())
     };
     let shown = Some(sight.trouble.symptom());
-    let alone = |&defect: &Defect| class(Defects::only(defect)) == shown;
-    let needed = |&defect: &Defect| class(without(defects, defect)) != shown;
+    let alone =
+        |&defect: &Defect| class(Defects::only(defect).in_variant(defects.variant())) == shown;
+    let needed = |&defect: &Defect| class(finding::without(defects, defect)) != shown;
     let mut causes = finding::on(defects).filter(alone).filter(needed);
     causes.next().filter(|_| causes.next().is_none())
-}
-
-/// The others.
-fn without(defects: Defects, defect: Defect) -> Defects {
-    let mut others = Defects::NONE;
-    finding::on(defects).filter(|&other| other != defect).for_each(|other| others.insert(other));
-    others
 }

@@ -323,7 +323,8 @@ fn policy_named(text: &str) -> Result<Policy, String> {
     })
 }
 
-fn variant_named(text: &str) -> Result<Variant, String> {
+/// A variant by its name.
+pub fn variant_named(text: &str) -> Result<Variant, String> {
     Variant::find(text).ok_or_else(|| {
         let all = Variant::ALL.iter().chain([&Variant::Batched]);
         let names: Vec<&str> = all.map(|variant| variant.info().name).collect();
@@ -366,5 +367,38 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// The command lines that the documents show, without their remarks.
+    fn shown(document: &str) -> impl Iterator<Item = &str> {
+        let lines = document.lines().filter_map(|line| {
+            let line = line.trim_start().trim_start_matches("$ ");
+            let begins = ["cargo run --release -- ", "mm-lockstep "];
+            let rest = begins.iter().find_map(|begin| line.strip_prefix(begin))?;
+            Some(rest.split(" #").next().unwrap_or(rest).trim())
+        });
+        // Prose may begin with the name of the tool.
+        lines.filter(|line| !line.contains('`') && !line.contains('…'))
+    }
+
+    #[test]
+    fn what_the_documents_show_can_be_typed() {
+        let documents = [
+            include_str!("../../README.md"),
+            include_str!("../../docs/continuous-fuzzing.md"),
+            include_str!("../../docs/fidelity.md"),
+            include_str!("../../docs/performance.md"),
+            include_str!("../../docs/triage.md"),
+            include_str!("../../docs/variants.md"),
+        ];
+        let mut count = 0;
+        for line in documents.into_iter().flat_map(shown) {
+            let words = std::iter::once("mm-lockstep").chain(line.split_whitespace());
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}\n{error}");
+            }
+            count += 1;
+        }
+        assert!(count > 20, "only {count} command lines found");
     }
 }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use lockstep::{Lockstep, Options, Verdict, render};
-use optimized::{Defect, Defects};
+use optimized::{Defect, Defects, Variant};
 use program::{Layout, Model, Program};
 use serde::Serialize;
 
-use crate::cli::{BytesArg, DefectArgs, Format, defect_named};
+use crate::cli::{BytesArg, DefectArgs, Format, defect_named, variant_named};
 use crate::exit::{Exit, Stop};
 use crate::judge::Trouble;
 use crate::{diff, finding, guard, input, side, write};
@@ -20,6 +20,7 @@ Examples:
   mm-lockstep diff old.txt new.txt                    two programs: text, verdict, states
   mm-lockstep diff findings/one findings/other        the minimal programs of two buckets
   mm-lockstep diff FILE --with fork-shares-pinned     the same program with and without a defect
+  mm-lockstep diff FILE --with-variant vfio           the same program in two ways of pinning
 
 Exit codes: 0 no difference, 1 there is one, 3 a file cannot be read.";
 
@@ -30,13 +31,16 @@ pub struct Args {
     #[arg(value_name = "A")]
     a: PathBuf,
     /// Another; the same if left out
-    #[arg(value_name = "B", required_unless_present = "with")]
+    #[arg(value_name = "B", required_unless_present_any = ["with", "with_variant"])]
     b: Option<PathBuf>,
     #[command(flatten)]
     defects: DefectArgs,
     /// Defects that are on for B only
     #[arg(long, value_name = "NAME", value_parser = defect_named)]
     with: Vec<Defect>,
+    /// Variant of B, if not that of A
+    #[arg(long, value_name = "NAME", value_parser = variant_named)]
+    with_variant: Option<Variant>,
     #[command(flatten)]
     bytes: BytesArg,
     /// How to print the results
@@ -72,22 +76,25 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
         let path = if path.is_dir() { &bucket } else { path };
         input::load(path, args.bytes.bytes).map(|loaded| loaded.program)
     };
-    let with =
-        args.with.iter().chain(&args.defects.list).fold(Defects::NONE, |mut set, &defect| {
-            set.insert(defect);
-            set
-        });
-    let (a, b) = (show(&load(&args.a)?, args.defects.set()), show(&load(other)?, with));
+    let on = args.defects.set();
+    let variant = args.with_variant.unwrap_or(on.variant());
+    let with = args.with.iter().fold(on.in_variant(variant), |mut set, &defect| {
+        set.insert(defect);
+        set
+    });
+    let (a, b) = (show(&load(&args.a)?, on), show(&load(other)?, with));
     let exit = if a == b { Exit::Clean } else { Exit::Finding };
     if args.format == Format::Json {
         write::json(&Json { schema_version: 1, same: a == b, a, b })?;
         return Ok(exit);
     }
     let name = |path: &Path, defects: Defects| {
-        let on = finding::on(defects).map(|defect| format!(" +{}", defect.info().name));
-        format!("{}{}", input::name(path), on.collect::<String>())
+        let switched = finding::on(defects).map(|defect| format!(" +{}", defect.info().name));
+        let variant = Some(defects.variant()).filter(|&variant| variant != Variant::Batched);
+        let variant = variant.map_or(String::new(), |variant| format!(" {}", variant.info().name));
+        format!("{}{}{variant}", input::name(path), switched.collect::<String>())
     };
-    let (left, right) = (name(&args.a, args.defects.set()), name(other, with));
+    let (left, right) = (name(&args.a, on), name(other, with));
     let (width, colours) = (side::width(), diff::colours(&std::io::stdout()));
     let columns = |a: &str, b: &str| side::columns([&left, a], [&right, b], width, colours);
     let mut out = String::new();

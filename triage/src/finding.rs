@@ -184,6 +184,15 @@ pub fn on(defects: Defects) -> impl Iterator<Item = Defect> {
     Defect::ALL.iter().copied().filter(move |&defect| defects.contains(defect))
 }
 
+/// The same without one of them.
+pub fn without(defects: Defects, defect: Defect) -> Defects {
+    let none = Defects::NONE.in_variant(defects.variant());
+    on(defects).filter(|&other| other != defect).fold(none, |mut others, other| {
+        others.insert(other);
+        others
+    })
+}
+
 /// How to see it again.
 pub fn replay_command(file: &Path, defects: Defects) -> String {
     format!("replay: mm-lockstep replay {}", command(file, defects))

@@ -37,6 +37,7 @@ mod store;
 mod story;
 mod summary;
 mod triage;
+mod weave;
 mod write;
 
 use std::process::ExitCode;

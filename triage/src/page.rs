@@ -4,6 +4,7 @@ use askama::Template;
 use program::Program;
 
 use crate::story::{Story, Tale};
+use crate::weave::{Thread, Weave};
 
 /// Width of a step, and of what stands before the first.
 const STEP: usize = 170;
@@ -12,6 +13,9 @@ const LEFT: usize = 90;
 const LANE: usize = 46;
 const LOCK: usize = 22;
 const CURVE: usize = 130;
+/// Width of a mark of a phase; height of a CPU's lane there.
+const MARK: usize = 34;
+const STRAND: usize = 58;
 
 #[derive(Template)]
 #[template(path = "explain.html")]
@@ -32,7 +36,33 @@ struct Page<'a> {
     dots: Vec<Dot>,
     tales: &'a [Tale],
     wrong: Option<usize>,
-    marks: &'a str,
+    phase: Option<Phase<'a>>,
+}
+
+/// A concurrent phase, drawn.
+struct Phase<'a> {
+    number: usize,
+    width: usize,
+    height: usize,
+    lanes: Vec<Lane>,
+    threads: Vec<Bar>,
+    knots: Vec<Spot<'a>>,
+    curve: String,
+    curve_top: usize,
+    curve_base: usize,
+    /// Where the count changes.
+    dots: Vec<Dot>,
+    /// Where the two sides part.
+    wrong: Option<usize>,
+}
+
+/// A mark.
+struct Spot<'a> {
+    x: usize,
+    y: usize,
+    number: usize,
+    text: &'a str,
+    divergent: bool,
 }
 
 struct Lane {
@@ -87,8 +117,6 @@ pub fn render(title: &str, program: &Program, story: &Story, lines: &[String]) -
         width: (held.steps[1] - held.steps[0]) * STEP,
         name: held.name.clone(),
     });
-    // Pins weigh 1024: only a logarithm shows them beside single references.
-    let scale = |count: i64| ((count.max(0) + 1) as f64).log2();
     let counts = || story.tales.iter().flat_map(|tale| tale.counts).flatten();
     let highest = counts().map(scale).fold(1.0, f64::max);
     let y =
@@ -121,10 +149,72 @@ pub fn render(title: &str, program: &Program, story: &Story, lines: &[String]) -
         curves,
         dots,
         tales: &story.tales,
-        marks: &story.lanes,
+        phase: story.weave.as_ref().map(phase),
         wrong: story.tales.iter().position(|tale| tale.divergent),
     };
     page.render().unwrap_or_else(|error| format!("{error}"))
+}
+
+/// Marks in the order of time, a lane a CPU; a bar from the first to the last mark of each step.
+fn phase(weave: &Weave) -> Phase<'_> {
+    let mut cpus: Vec<u8> = weave.marks.iter().map(|knot| knot.cpu).collect();
+    cpus.sort_unstable();
+    cpus.dedup();
+    let y = |cpu: u8| 24 + STRAND * cpus.iter().position(|&other| other == cpu).unwrap_or(0);
+    let x = |at: usize| LEFT + at * MARK;
+    let curve_top = 24 + STRAND * cpus.len() + 16;
+    let curve_base = curve_top + CURVE;
+    let counts = || weave.marks.iter().filter_map(|knot| knot.count);
+    let highest = counts().map(scale).fold(1.0, f64::max);
+    let level = |count: i64| curve_base - (scale(count) / highest * (CURVE - 20) as f64) as usize;
+    let (mut curve, mut dots, mut last) = (String::new(), Vec::new(), None);
+    for (at, knot) in weave.marks.iter().enumerate() {
+        let Some(count) = knot.count else { continue };
+        let (x, y) = (x(at) + MARK / 2, level(count));
+        // Steps, not slopes: a count changes at once.
+        if let Some(before) = last {
+            curve.push_str(&format!("{x},{} ", level(before)));
+        }
+        curve.push_str(&format!("{x},{y} "));
+        if last != Some(count) {
+            dots.push(Dot { x, y, side: 0, label: y - 7, text: count.to_string() });
+        }
+        last = Some(count);
+    }
+    let lane = |&cpu: &u8| Lane { name: format!("cpu{cpu}"), y: y(cpu) };
+    let bar = |thread: &Thread| Bar {
+        x: x(thread.marks[0]),
+        y: y(thread.cpu),
+        width: (thread.marks[1] - thread.marks[0] + 1) * MARK - 4,
+        name: format!("{}. {}", thread.number, thread.operation),
+    };
+    Phase {
+        number: weave.phase,
+        width: x(weave.marks.len()) + 10,
+        height: if last.is_some() { curve_base + 20 } else { curve_top },
+        lanes: cpus.iter().map(lane).collect(),
+        threads: weave.threads.iter().map(bar).collect(),
+        knots: (0..)
+            .zip(&weave.marks)
+            .map(|(at, knot)| Spot {
+                x: x(at) + MARK / 2 - 2,
+                y: y(knot.cpu) + 34,
+                number: at + 1,
+                text: &knot.text,
+                divergent: knot.divergent,
+            })
+            .collect(),
+        curve,
+        curve_top,
+        curve_base,
+        dots,
+        wrong: weave.marks.iter().position(|knot| knot.divergent).map(|at| x(at) + MARK / 2 - 2),
+    }
+}
+
+/// Pins weigh 1024: only a logarithm shows them beside single references.
+fn scale(count: i64) -> f64 {
+    ((count.max(0) + 1) as f64).log2()
 }
 
 fn clip(text: &str) -> String {

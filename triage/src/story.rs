@@ -12,6 +12,7 @@ use program::{Foll, HandleId, Layout, Model, Name, Op, PageRef, Program, Snapsho
 
 use crate::guard;
 use crate::judge::Trouble;
+use crate::weave::{self, Weave};
 
 /// What one step did.
 pub struct Tale {
@@ -61,17 +62,22 @@ pub struct Story {
     pub path: Option<&'static str>,
     /// The concurrent phase in which they differ, mark by mark in lanes; else empty.
     pub lanes: String,
+    /// The same to be drawn.
+    pub weave: Option<Weave>,
     /// What differs: the field, and the label and value of each side.
     pub fields: Vec<[String; 5]>,
 }
 
 /// Runs the program and listens.
 pub fn tell(program: &Program, defects: Defects) -> Story {
-    let mut moments = Vec::new();
+    let (mut moments, mut traces) = (Vec::new(), Vec::new());
     let mut lockstep = Lockstep::new(defects);
     let run = || {
         lockstep.observe(program, &Options { paranoid: true }, |moment| {
             let results = [moment.expected.ret, moment.found.ret].map(|ret| ret.to_string());
+            if !moment.trace.is_empty() {
+                traces.push((moment.number, moment.trace.to_vec()));
+            }
             moments.push((results, [moment.reference.snapshot(), moment.optimized.snapshot()]));
         })
     };
@@ -131,6 +137,7 @@ pub fn tell(program: &Program, defects: Defects) -> Story {
             (_, Some(When::Ending(step))) => format!("when all is given back, {}", step.op),
             (_, Some(When::End)) => "when all has been given back".to_owned(),
             (Some(Trouble::Panicked(panic)), _) => format!("{}: {}", panic.place, panic.message),
+            (_, Some(When::Phase(phase))) => format!("phase {}", phase + 1),
             _ => format!("step {}", tales.len() + 1),
         },
         path: divergence.and_then(|found| found.path),
@@ -138,6 +145,7 @@ pub fn tell(program: &Program, defects: Defects) -> Story {
             let names = Names::of([&found.reference, &found.optimized]);
             lockstep::lanes(&found.trace, found.at, &layout, &names)
         }),
+        weave: divergence.and_then(|found| weave::weave(program, defects, found, &traces, folio)),
         fields: fields.map_or_else(Vec::new, Iterator::collect),
         tales,
     }

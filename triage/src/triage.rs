@@ -260,7 +260,8 @@ impl Clerk {
         let cause =
             if self.by_signature { None } else { cause::cause(program, &sight, self.defects) };
         // With the cause alone on, no other bug can take its place while the program shrinks.
-        let on = cause.map_or(self.defects, Defects::only);
+        let on = cause
+            .map_or(self.defects, |cause| Defects::only(cause).in_variant(self.defects.variant()));
         let mut judge = Judge::new(on, Options { paranoid: true });
         let sight = judge.look(program).unwrap_or(sight);
         let (minimal, seen, _) = minimise::smallest(program, &sight, on);

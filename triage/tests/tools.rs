@@ -186,6 +186,29 @@ fn bisect_names_the_defect() {
     assert!(!culprits.contains(&Value::from("mremap-loses-mapcount")), "{all}");
 }
 
+/// A hole in a huge page, pinned across: only the variant that guesses tails goes wrong.
+const HOLE: &str =
+    "m0 = mmap len=4 rw private\nwrite m0\nmadvise m0+1 dontneed\nh0 = pin m0 len=3\n";
+
+#[test]
+fn bisect_and_diff_know_variants() {
+    let dir = directory("variants");
+    fs::write(dir.join("hole.txt"), HOLE).expect("written");
+    let told = |args: &[&str]| {
+        json(&out(&run(&dir, &[&["bisect", "hole.txt", "--format", "json"], args].concat())))
+    };
+    let on = told(&["--variant", "vfio-tail-skip", "--defect", "lost-wakeup"]);
+    assert_eq!(on["culprits"], serde_json::json!(["vfio-tail-skip"]), "{on}");
+    let all = told(&[]);
+    let culprits = all["culprits"].as_array().expect("a list");
+    assert!(culprits.contains(&Value::from("vfio-tail-skip")), "{all}");
+    assert!(!culprits.contains(&Value::from("page-at-a-time")), "{all}");
+    let args = ["diff", "hole.txt", "--with-variant", "vfio-tail-skip"];
+    let output = run(&dir, &args);
+    assert_code(&output, 1);
+    assert!(out(&output).contains("first after operation 4"), "{}", out(&output));
+}
+
 #[test]
 fn bisect_names_the_commit_and_passes_over_what_cannot_say() {
     let dir = pinned("bisect-git");
