@@ -21,6 +21,7 @@ mod phase;
 pub mod render;
 mod run;
 mod scheduler;
+mod search;
 mod signature;
 mod stats;
 mod subject;

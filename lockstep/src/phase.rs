@@ -5,6 +5,7 @@
 //! (`docs/legitimate-divergence.md`). At the end the machine is quiescent and the digests agree.
 
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
 use program::{Call, Kind, Marked, Outcome, Program, Replay, Step};
 
@@ -13,6 +14,7 @@ use crate::ops::Stable;
 use crate::permission;
 use crate::run::Lockstep;
 use crate::scheduler::Scheduler;
+use crate::search;
 use crate::subject::Subject;
 use crate::verdict::{Class, Divergence, When};
 
@@ -22,9 +24,27 @@ pub(crate) struct Stage {
     pub(crate) scheduler: Scheduler,
     pub(crate) outs: Vec<Outcome>,
     pub(crate) trace: Vec<Marked>,
+    /// The marks of the program's earlier phases, and of which phase each run of them is: the way
+    /// back to where a phase began.
+    past: Vec<Marked>,
+    played: Vec<(usize, Range<usize>)>,
 }
 
 impl Stage {
+    /// A program begins.
+    pub(crate) fn begin(&mut self) {
+        self.scheduler.begin();
+        self.past.clear();
+        self.played.clear();
+    }
+
+    /// A phase is explained.
+    fn keep(&mut self, phase: usize) {
+        let start = self.past.len();
+        self.past.extend_from_slice(&self.trace);
+        self.played.push((phase, start..self.past.len()));
+    }
+
     /// What the phase showed, with the decisions of the program so far.
     pub(crate) fn hash(&self, decisions: &[u8]) -> u64 {
         let mut hasher = Stable::default();
@@ -57,8 +77,18 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         (0..).zip(program.steps()).take(first).for_each(|at| self.optimized.tlb_keeps(call(at)));
         let steps = &program.phases[phase].steps;
         let calls: Vec<Call<'_>> = (first..).zip(steps).map(call).collect();
-        let result = self.play(phase, first, &calls);
+        let mut result = self.play(phase, first, &calls);
         self.layout = layout;
+        match &mut result {
+            Ok(()) => self.stage.keep(phase),
+            Err(divergence) if divergence.class.is_judged() => {
+                if self.excused(program, phase, first) {
+                    divergence.class = Class::Excused;
+                    self.stats.excused += 1;
+                }
+            }
+            Err(_) => {}
+        }
         result
     }
 
@@ -101,6 +131,32 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
                 Err(divergence)
             }
         }
+    }
+
+    /// Whether the phase, which its marks do not explain, has another order of steps that does.
+    fn excused(&mut self, program: &Program, phase: usize, first: usize) -> bool {
+        let Some(mut state) = self.reference.copy() else { return false };
+        state.reset(&program.shape);
+        let call = |(number, step)| Call { number, step, layout: &self.layout };
+        let calls: Vec<Call<'_>> = (0..).zip(program.steps()).map(call).collect();
+        let mut rest = &calls[..];
+        for (number, steps) in program.phases[..phase].iter().map(|phase| &phase.steps).enumerate()
+        {
+            let now;
+            (now, rest) = rest.split_at(steps.len());
+            match self.stage.played.iter().find(|played| played.0 == number) {
+                Some((_, marks)) => {
+                    state.begin_phase();
+                    for marked in &self.stage.past[marks.clone()] {
+                        state.mark(marked.number.map(|number| calls[number]), marked.mark);
+                    }
+                    state.end_phase();
+                }
+                None => now.iter().for_each(|&call| state.step(call, &mut Outcome::default())),
+            }
+        }
+        let calls = &rest[..program.phases[phase].steps.len()];
+        search::excused(&state, (first, calls), &self.stage.trace, self.optimized.digest())
     }
 
     /// What the machine, or the optimised side itself, found wrong.

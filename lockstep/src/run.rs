@@ -160,7 +160,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         let mut trace = 0;
         let mut before = self.reference.digest();
         let mut count = 0;
-        self.stage.scheduler.begin();
+        self.stage.begin();
         for (phase, Phase { steps }) in program.phases.iter().enumerate() {
             let concurrent = O::CONCURRENT && phase::concurrent(program, steps);
             if concurrent {

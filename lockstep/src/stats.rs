@@ -40,6 +40,8 @@ pub struct Stats {
     pub phases: u64,
     /// Of these, those in which operations that overlap in time touched one folio.
     pub overlapped: u64,
+    /// Concurrent phases that only another order of their steps explains.
+    pub excused: u64,
     /// Uses of each permission, in the order of [`Permission::ALL`].
     pub permissions: [u64; Permission::ALL.len()],
 }
@@ -56,6 +58,7 @@ impl Default for Stats {
             paths: Vec::new(),
             phases: 0,
             overlapped: 0,
+            excused: 0,
             permissions: [0; Permission::ALL.len()],
         }
     }
@@ -93,6 +96,7 @@ impl Stats {
         self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
         self.phases += other.phases;
         self.overlapped += other.overlapped;
+        self.excused += other.excused;
         for (mine, theirs) in self.permissions.iter_mut().zip(&other.permissions) {
             *mine += theirs;
         }

@@ -73,6 +73,8 @@ pub enum Class {
     Teardown,
     /// Both sides agree, and doing without batches would have cost less.
     Cost,
+    /// The order of time does not explain a phase, but another order of its steps does.
+    Excused,
     /// Steps of a phase wait for what only the program can give: a folio lock that it holds.
     Pending,
     /// The machine found no end of a phase, and no proof that there is none.
@@ -109,9 +111,26 @@ impl Class {
             Class::Invariant(_) => "invariant",
             Class::Digest => "digest",
             Class::Teardown => "teardown",
+            Class::Excused => "excused",
             Class::Pending => "pending",
             Class::Undecided => "undecided",
         }
+    }
+}
+
+impl Class {
+    /// Whether it says that the two sides differ, and not that one of them misbehaved or never came
+    /// to an end.
+    pub(crate) fn is_judged(self) -> bool {
+        !matches!(
+            self,
+            Class::Conduct(_)
+                | Class::Deadlock
+                | Class::Starvation
+                | Class::Livelock
+                | Class::Pending
+                | Class::Undecided
+        )
     }
 }
 

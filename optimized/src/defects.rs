@@ -469,12 +469,12 @@ defects! {
     GupFastNoRecheck {
         id: "R05", name: "gup-fast-no-recheck", thread: "gup_fast_pte_range",
         mechanism: "GUP-fast does not read the entry again after it has grabbed the page.",
-        expected: "handle",
+        expected: "excused",
     }
     PinAfterRecheck {
         id: "R06", name: "pin-after-recheck", thread: "gup_fast_pte_range, try_grab_folio_fast",
         mechanism: "GUP-fast reads the entry again before it grabs the page, not after.",
-        expected: "handle",
+        expected: "excused",
     }
     LostWakeup {
         id: "R07", name: "lost-wakeup", thread: "folio_unlock, folio_wake_bit",

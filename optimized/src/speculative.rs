@@ -92,8 +92,10 @@ impl World {
         }
         self.spf_supported(&vma, vpn)?;
         if self.has(Defect::SpfKillsUnchecked) {
-            // The flags are read after the bounds.
-            self.machine.point().await;
+            // Each field is read by itself: bounds, vm_ops, anon_vma, flags.
+            for _field in 0..3 {
+                self.machine.point().await;
+            }
             vma.flags = self.vma_fields(mm, id).map_or(vma.flags, |now| now.flags);
         }
         if !vma.allows(access) {

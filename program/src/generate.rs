@@ -5,6 +5,7 @@ use crate::codec::{HEADER_BYTES, MAGIC, RECORD_BYTES, SCHEDULE_KIND, VERSION};
 use crate::digest::mix;
 use crate::kind::Kind;
 use crate::rng::SplitMix64;
+use crate::scene::scene;
 
 /// A family of random programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +47,9 @@ impl Campaign {
         };
         let mask = if concurrent { mask & PHASE_KINDS } else { mask };
         bytes[8..HEADER_BYTES].copy_from_slice(&mask.to_le_bytes());
-        if concurrent {
+        if concurrent && rng.next_u64() & 3 != 0 {
+            scene(&mut rng, bytes);
+        } else if concurrent {
             phases(&mut rng, bytes);
         }
     }

@@ -21,6 +21,7 @@ pub mod op;
 pub mod outcome;
 pub mod program;
 pub mod rng;
+mod scene;
 pub mod schedule;
 pub mod shape;
 pub mod snapshot;

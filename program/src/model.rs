@@ -49,6 +49,14 @@ pub trait Replay: Model {
         Seen::Impossible
     }
 
+    /// A copy, to try another order of marks on; none if it cannot be had.
+    fn copy(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// A phase ends: whether nothing is held that no operation gave back.
     fn end_phase(&mut self) -> bool {
         true

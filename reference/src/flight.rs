@@ -77,9 +77,24 @@ impl State {
                 let left = flight.left.then_some(Ret::Err(Errno::EAGAIN));
                 failed.or(left).or(Some(Ret::Ok(0)))
             }
+            Op::Mprotect { mm, .. } => {
+                let ret = failed.unwrap_or(Ret::Ok(0));
+                self.is_protected(mm, span(call)?).then_some(ret)
+            }
             Op::Exit { mm } => (!self.is_live(mm)).then_some(Ret::Ok(0)),
             _ => Some(failed.unwrap_or(Ret::Ok(0))),
         }
+    }
+
+    /// Whether no entry allows more than its VMA.
+    fn is_protected(&self, mm: MmId, span: Span) -> bool {
+        (span.start..span.end).all(|vpn| match (self.translate(mm, vpn), self.vma(mm, vpn)) {
+            (Some(mapped), Some(vma)) => {
+                (!mapped.entry.write || vma.is_writable())
+                    && (!mapped.entry.read || vma.is_readable())
+            }
+            (mapped, _) => mapped.is_none(),
+        })
     }
 
     fn all_released(&self, handle: HandleId) -> bool {

@@ -138,6 +138,10 @@ impl Replay for Reference {
         self.state.mark(call, mark)
     }
 
+    fn copy(&self) -> Option<Reference> {
+        Some(self.clone())
+    }
+
     fn end_phase(&mut self) -> bool {
         self.state.holds == 0
     }

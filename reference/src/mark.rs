@@ -93,10 +93,10 @@ impl State {
             Mark::Fault { mm, vpn, access, copied, placed } => {
                 (self.now.copied, self.now.placed) = (copied, placed);
                 if copied {
-                    self.leave_stale(mm, vpn);
                     if !self.copy_is_current(mm, vpn) {
                         return None;
                     }
+                    self.leave_stale(mm, vpn);
                 }
                 self.fault(mm, vpn, access).ok()?;
                 self.now.carried = None;
@@ -381,15 +381,16 @@ impl State {
         Some(self.seen_entry(child, vpn))
     }
 
-    /// Whether the page about to be replaced by its copy still is what was copied. An anonymous page
-    /// that a write fault copies is read-only everywhere, or writes are lost.
+    /// Whether the page about to be replaced by its copy still is what was copied, and stays it: an
+    /// anonymous page that a write fault copies is read-only to every TLB, or writes are lost.
     fn copy_is_current(&self, mm: MmId, vpn: u32) -> bool {
         let Some(Page::Of(folio, sub)) = self.translate(mm, vpn).map(|mapped| mapped.entry.page)
         else {
             return true;
         };
-        let data = self.ledger.data(Page::Of(folio, sub));
-        !self.ledger.folio(folio).anon || self.now.carried.is_none_or(|carried| carried == data)
+        let page = Page::Of(folio, sub);
+        let same = self.now.carried.is_none_or(|carried| carried == self.ledger.data(page));
+        !self.ledger.folio(folio).anon || same && !self.may_be_written(mm, vpn, page)
     }
 
     /// Whether an exclusive page has a pin that nobody takes back any more. Pins of a large folio

@@ -42,6 +42,13 @@ impl State {
         self.stale.retain(|stale| stale.mm != mm || !inside(stale.vpn));
     }
 
+    /// Whether a TLB may still have the page writable there.
+    pub fn may_be_written(&self, mm: MmId, vpn: u32, page: Page) -> bool {
+        let page = self.ledger.page_ref(page);
+        let known = |stale: &Stale| (stale.mm, stale.vpn, stale.page) == (mm, vpn, page);
+        self.stale.iter().any(|stale| known(stale) && stale.write)
+    }
+
     /// The page that an access goes to, if the entry permits it, or the TLB that leads to the `stale`
     /// page may have that.
     pub fn accessible(

@@ -22,7 +22,8 @@ const CHUNK: u64 = 256;
 
 /// Strategies that take turns when none is asked for. (Reads-from needs several executions of one
 /// program, which are better spent on several programs.)
-const MIX: [Policy; 4] = [Policy::Own, Policy::RandomWalk, Policy::Pct, Policy::Pos];
+const MIX: [Policy; 6] =
+    [Policy::Own, Policy::RandomWalk, Policy::Own, Policy::Pct, Policy::RandomWalk, Policy::Pos];
 /// Executions of one program under reads-from, which learns from the first. Divides [`CHUNK`].
 const ROUNDS: u64 = 8;
 

@@ -96,9 +96,11 @@ pub fn text(stats: &Stats, seed: u64) -> String {
     if stats.phases > 0 {
         let _ = write!(
             out,
-            "{} concurrent phases, in {:.0}% of them operations met on a folio; permitted:",
+            "{} concurrent phases, in {:.0}% of them operations met on a folio; excused: {}; \
+             permitted:",
             group(stats.phases),
             100.0 * stats.overlapped as f64 / stats.phases as f64,
+            group(stats.excused),
         );
         for (permission, &uses) in Permission::ALL.iter().zip(&stats.permissions) {
             let _ = write!(out, " {} {}", permission.name(), group(uses));

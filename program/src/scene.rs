@@ -1,0 +1,245 @@
+//! Scenes: concurrent programs whose operations meet.
+//!
+//! Random records in random phases seldom touch the same page at the same time, and races need just
+//! that. A scene is cut to it: an area, a few steps that leave something there (on several CPUs, whose
+//! TLBs keep it), then one phase in which each CPU does one or two things to the same few pages; and
+//! again, until the bytes are full. Which kinds, pages and points is left to chance; nothing here
+//! knows of any defect. A scene is bytes as any other: whoever mutates it gets what it looks like.
+
+use crate::codec::{HEADER_BYTES, RECORD_BYTES, SCHEDULE_KIND, SLICES_A_RECORD};
+use crate::generate::PHASE_KINDS;
+use crate::kind::Kind;
+use crate::rng::SplitMix64;
+
+/// Kinds that prepare, as often as they are listed.
+const BEFORE: [Kind; 16] = [
+    Kind::Write,
+    Kind::Write,
+    Kind::Write,
+    Kind::Write,
+    Kind::Write,
+    Kind::PopulateWrite,
+    Kind::Read,
+    Kind::Read,
+    Kind::LruAddDrainAll,
+    Kind::LruAddDrainAll,
+    Kind::Fork,
+    Kind::Fork,
+    Kind::Mprotect,
+    Kind::Mprotect,
+    Kind::Pin,
+    Kind::Get,
+];
+
+/// Kinds that use pages, as often as they are listed.
+const USE: [Kind; 24] = {
+    use Kind::*;
+    [
+        Write,
+        Write,
+        Write,
+        Write,
+        Write,
+        Write,
+        Write,
+        Write,
+        Write,
+        Write,
+        Write,
+        Read,
+        Read,
+        Read,
+        PinFast,
+        PinFast,
+        PinFast,
+        GetFast,
+        GetFast,
+        Pin,
+        Get,
+        Unpin,
+        Put,
+        PopulateWrite,
+    ]
+};
+
+/// Kinds that take pages away or change what they are, as often as they are listed; one that has no
+/// marks yet is passed over.
+const CHANGE: [Kind; 24] = {
+    use Kind::*;
+    [
+        Munmap,
+        Munmap,
+        Munmap,
+        DontNeed,
+        DontNeed,
+        DontNeed,
+        Mprotect,
+        Mprotect,
+        Mprotect,
+        Mprotect,
+        Mprotect,
+        Fork,
+        Fork,
+        Fork,
+        Fork,
+        Migrate,
+        Migrate,
+        Migrate,
+        SplitFolio,
+        Collapse,
+        Mremap,
+        HugePage,
+        PinLongterm,
+        LruAddDrainAll,
+    ]
+};
+
+/// Literal lengths of areas, as the low bits of a record's length say them: 1, 2, 3, 4, 8 pages.
+const LENS: [u8; 8] = [14, 14, 13, 13, 12, 0, 0, 3];
+
+/// All kinds that scenes are made of.
+const MASK: u64 = PHASE_KINDS & !Kind::DEVICE;
+
+struct Scene<'a> {
+    rng: &'a mut SplitMix64,
+    /// Areas so far.
+    areas: u8,
+    /// The page that all is about, and the area, beside which there may be another.
+    page: u8,
+    area: u8,
+    beside: bool,
+}
+
+/// Replaces what follows the header by a scene.
+pub(crate) fn scene(rng: &mut SplitMix64, bytes: &mut [u8]) {
+    bytes[8..HEADER_BYTES].copy_from_slice(&MASK.to_le_bytes());
+    let mut scene = Scene { rng, areas: 0, page: 0, area: 0, beside: false };
+    if scene.chance(2) {
+        // Small pages only, and small machines have two or three CPUs.
+        bytes[6] = bytes[6] & 0xF0 | 2;
+    }
+    bytes[3] |= 0xC0 | 0x3E;
+    bytes[3] = bytes[3] & !1 | scene.below(2);
+    let mut records = bytes[HEADER_BYTES..].chunks_exact_mut(RECORD_BYTES);
+    for record in records.by_ref().take(2) {
+        scene.schedule(record);
+    }
+    let mut left = records.len();
+    while left > 0 {
+        left -= scene.act(&mut records);
+    }
+}
+
+impl Scene<'_> {
+    fn below(&mut self, n: u8) -> u8 {
+        (self.rng.next_u64() >> 32) as u8 % n
+    }
+
+    /// One time in `n`.
+    fn chance(&mut self, n: u8) -> bool {
+        self.below(n) == 0
+    }
+
+    /// A CPU goes some way, then another one goes as far, or until it is done, and so on.
+    fn schedule(&mut self, record: &mut [u8]) {
+        record.fill(0);
+        record[0] = SCHEDULE_KIND;
+        record[1] = 0xF0 | (SLICES_A_RECORD as u8 - 1);
+        let mut cpu = self.below(3);
+        let whole = self.chance(2);
+        for (nth, pair) in record[2..].chunks_exact_mut(2).enumerate() {
+            let most = if whole { 24 } else { 4 << self.below(4) };
+            let far = 1 + self.below(most);
+            (pair[0], pair[1]) = (cpu, if whole && nth % 2 == 1 { 0xFF } else { far });
+            cpu = (cpu + 1 + self.below(2)) % 3;
+        }
+    }
+
+    /// One area, what comes before, and the phase; how many records that took.
+    fn act<'a>(&mut self, records: &mut impl ExactSizeIterator<Item = &'a mut [u8]>) -> usize {
+        let before = records.len();
+        if self.areas == 0 || self.chance(2) {
+            self.area = self.areas;
+            self.beside = self.chance(3);
+            let made = 1 + u8::from(self.beside);
+            for record in records.by_ref().take(made.into()) {
+                self.mmap(record);
+            }
+        }
+        self.page = self.below(3);
+        let steps = 1 + self.below(4);
+        for record in records.by_ref().take(steps.into()) {
+            let kind = BEFORE[usize::from(self.below(BEFORE.len() as u8))];
+            let cpu = self.below(3);
+            self.step(record, kind, cpu);
+            match self.below(8) {
+                0..3 => (record[4], record[7]) = (0, 0xFF), // all of it
+                3..5 => record[4] = (self.page + 1) % 3,
+                5 if self.beside => record[3] += 1,
+                _ => {}
+            }
+        }
+        let cpus = 2 + u8::from(self.chance(2));
+        let more = self.below(5).saturating_sub(2);
+        let changer = self.below(cpus);
+        for (nth, record) in (0..).zip(records.by_ref().take((cpus + more).into())) {
+            let changes = nth == changer || self.chance(4);
+            let kind = self.of(if changes { &CHANGE } else { &USE });
+            self.step(record, kind, nth % cpus);
+            record[1] |= u8::from(nth > 0) << 7;
+        }
+        before - records.len()
+    }
+
+    /// One of these.
+    fn of(&mut self, kinds: &[Kind; 24]) -> Kind {
+        loop {
+            let kind = kinds[usize::from(self.below(24))];
+            if kind.has_marks() {
+                return kind;
+            }
+        }
+    }
+
+    fn mmap(&mut self, record: &mut [u8]) {
+        let kinds = [Kind::MmapShmem, Kind::MmapFilePrivate, Kind::MmapFileShared];
+        let other = usize::from(self.below(12));
+        let kind = kinds.get(other).copied().unwrap_or(Kind::MmapAnon);
+        self.step(record, kind, 0);
+        (record[2], record[4], record[5]) = (0, 0, 0);
+        (record[6], record[7]) = (LENS[usize::from(self.below(LENS.len() as u8))], 0);
+        record[8] = if self.chance(16) { 1 } else { 2 };
+        self.areas += 1;
+    }
+
+    /// A literal record about the page, or all of the area, or another page of it.
+    fn step(&mut self, record: &mut [u8], kind: Kind, cpu: u8) {
+        let random = self.rng.next_u64().to_le_bytes();
+        record.fill(0);
+        record[0] = byte_of(kind);
+        record[1] = cpu;
+        record[2] = if random[0] & 7 == 0 { 1 } else { 0 };
+        record[3] = self.area;
+        let (off, len) = match random[1] & 15 {
+            0..9 => (self.page, 0x10),
+            9..13 => (0, 0xFF),
+            13 => (self.page, 0xFF),
+            _ => (random[2] & 3, 0x10),
+        };
+        (record[4], record[7]) = (off, len);
+        record[8] = match kind {
+            Kind::Mprotect => [1, 1, 1, 1, 1, 2, 2, 0][usize::from(random[3] & 7)],
+            _ => random[3] & 1,
+        };
+        if random[4] < 8 {
+            // Now and then it fails, or is placed elsewhere.
+            (record[9], record[10]) = (random[5] & 15, 0xD8 | random[6]);
+        }
+    }
+}
+
+/// What a record of this kind begins with, under [`MASK`].
+fn byte_of(kind: Kind) -> u8 {
+    let before = Kind::ALL[..kind as usize].iter().filter(|kind| MASK & kind.bit() != 0);
+    before.map(|kind| kind.weight()).sum()
+}
