@@ -19,22 +19,30 @@ pub(crate) fn overlap(trace: &[Marked]) -> bool {
 pub(crate) fn meetings(trace: &[Marked], mut visit: impl FnMut(usize, usize) -> bool) -> bool {
     // Touches of operations that are not over, and of those that others overlap.
     let mut touches: Vec<Touch> = Vec::new();
-    let mut flying: Vec<usize> = Vec::new();
+    // Operations that are not over, and how many touches there were when they began.
+    let mut flying: Vec<(usize, usize)> = Vec::new();
     for marked in trace {
         let Some(number) = marked.number else { continue };
         match marked.mark {
             Mark::Begin => {
-                flying.push(number);
-                if flying.len() == 1 {
+                if flying.is_empty() {
                     touches.clear(); // nobody who is still there saw the earlier ones
                 }
+                flying.push((number, touches.len()));
             }
-            Mark::Return => flying.retain(|&flight| flight != number),
+            Mark::Return => flying.retain(|&(flight, _)| flight != number),
             _ => {}
         }
         let Some(folio) = folio(marked) else { continue };
-        let met = |touch: &&Touch| touch.folio == folio && touch.number != number;
-        if flying.len() > 1 && touches.iter().filter(met).any(|touch| visit(touch.number, number)) {
+        // Since it began, or by one that is not over either.
+        let began =
+            flying.iter().find(|flight| flight.0 == number).map_or(touches.len(), |own| own.1);
+        let met = |&(at, touch): &(usize, &Touch)| {
+            touch.folio == folio
+                && touch.number != number
+                && (at >= began || flying.iter().any(|flight| flight.0 == touch.number))
+        };
+        if touches.iter().enumerate().filter(met).any(|(_, touch)| visit(touch.number, number)) {
             return true;
         }
         touches.push(Touch { number, folio });

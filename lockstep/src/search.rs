@@ -110,7 +110,8 @@ impl Search<'_> {
         let marked = self.trace[at];
         let call = marked.number.and_then(|number| self.calls.get(number - self.first)).copied();
         let seen = state.mark(call, marked.mark);
-        seen == marked.seen || permission::of(self.trace, at, seen).is_some()
+        seen == marked.seen
+            || permission::of(self.first, self.calls, self.trace, at, seen).is_some()
     }
 }
 

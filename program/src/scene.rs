@@ -97,6 +97,9 @@ const CHANGE: [Kind; 24] = {
 /// Literal lengths of areas, as the low bits of a record's length say them: 1, 2, 3, 4, 8 pages.
 const LENS: [u8; 8] = [14, 14, 13, 13, 12, 0, 0, 3];
 
+/// Points in which most operations are over, and not much more: the next phase gets what is left.
+const DONE: u8 = 48;
+
 /// All kinds that scenes are made of.
 const MASK: u64 = PHASE_KINDS & !Kind::DEVICE;
 
@@ -148,9 +151,9 @@ impl Scene<'_> {
         let mut cpu = self.below(3);
         let whole = self.chance(2);
         for (nth, pair) in record[2..].chunks_exact_mut(2).enumerate() {
-            let most = if whole { 24 } else { 4 << self.below(4) };
+            let most = if whole { 20 } else { 4 << self.below(3) };
             let far = 1 + self.below(most);
-            (pair[0], pair[1]) = (cpu, if whole && nth % 2 == 1 { 0xFF } else { far });
+            (pair[0], pair[1]) = (cpu, if whole && nth % 2 == 1 { DONE } else { far });
             cpu = (cpu + 1 + self.below(2)) % 3;
         }
     }
@@ -168,14 +171,15 @@ impl Scene<'_> {
         }
         self.page = self.below(3);
         let steps = 1 + self.below(4);
-        for record in records.by_ref().take(steps.into()) {
-            let kind = BEFORE[usize::from(self.below(BEFORE.len() as u8))];
+        for (nth, record) in records.by_ref().take(steps.into()).enumerate() {
+            let any = BEFORE[usize::from(self.below(BEFORE.len() as u8))];
+            let kind = if nth == 0 && !self.chance(4) { Kind::Write } else { any };
             let cpu = self.below(3);
             self.step(record, kind, cpu);
             match self.below(8) {
                 0..3 => (record[4], record[7]) = (0, 0xFF), // all of it
-                3..5 => record[4] = (self.page + 1) % 3,
-                5 if self.beside => record[3] += 1,
+                3 if nth > 0 => record[4] = (self.page + 1) % 3,
+                4 if self.beside => record[3] += 1,
                 _ => {}
             }
         }
