@@ -130,6 +130,9 @@ pub enum Command {
     Live(crate::live::LiveArgs),
     /// List the historic bugs that can be switched on in the optimised side
     Defects(DefectsArgs),
+    /// Measure how fast each defect is found, under each strategy
+    #[command(after_help = crate::matrix::EXAMPLES)]
+    Matrix(crate::matrix::Args),
     /// Print what each operation of a program costs, variant beside variant
     Cost(CostArgs),
 }

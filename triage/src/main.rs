@@ -25,6 +25,7 @@ mod input;
 mod judge;
 mod live;
 mod manual;
+mod matrix;
 mod minimise;
 mod page;
 mod progress;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         Command::Live(args) => live::run(&args),
         Command::Defects(args) => defects::run(&args),
         Command::Cost(args) => cost::run(&args),
+        Command::Matrix(args) => matrix::run(&args),
     };
     exit::code(result)
 }
