@@ -18,8 +18,8 @@ pub(super) fn plainer(program: &Program, at: usize) -> Vec<Op> {
             let part = Range { len: 1, ..range };
             list.extend(rungs(mm, part).filter(|_| range.len > 1));
         }
-        // What is done to all memory, or to all of an mm, may be done to one area.
-        (mm, None) if step.op.consumes().next().is_none() => {
+        // What is done to all memory, to all of an mm or to a handle may be done to one area.
+        (mm, None) => {
             let areas = program.steps().take(at).filter_map(|step| match step.op {
                 Op::Mmap { mm, area, len, .. } => Some((mm, area, len)),
                 _ => None,
@@ -30,7 +30,7 @@ pub(super) fn plainer(program: &Program, at: usize) -> Vec<Op> {
                 list.extend(rungs(mm, Range { area, off: 0, len: 1 }).filter(|_| len > 1));
             }
         }
-        _ => {}
+        (None, Some(_)) => {}
     }
     list.retain(|op| rung(op) < rung(&step.op));
     if let Op::Gup { mm, range, handle, entry, foll, write, longterm, form } = step.op {

@@ -1,6 +1,6 @@
 //! Simpler arguments: each candidate is nearer to a fixed plain form.
 
-use program::{Backing, Form, Mode, Op, Place, Prot, Range, Step};
+use program::{AreaId, Backing, Form, Mode, Op, Place, Prot, Range, Step};
 
 /// Simpler forms of a step, the boldest first. Each is nearer to a fixed plain form.
 pub(super) fn candidates(step: &Step) -> Vec<Step> {
@@ -25,6 +25,9 @@ fn simpler(op: &Op) -> Vec<Op> {
     let mut list = Vec::new();
     if let Some(range) = op.range() {
         list.extend(shorter(range).into_iter().map(|range| with_range(op, range)));
+        // The fewer areas the steps are about, the fewer are needed.
+        let areas = (0..range.area.0).map(AreaId);
+        list.extend(areas.map(|area| with_range(op, Range { area, ..range })));
     }
     match *op {
         Op::Mmap { mm, area, backing, prot, len, shift } => {
