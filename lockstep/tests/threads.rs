@@ -1,0 +1,57 @@
+//! The page of the threads and the catalogue say the same: nothing is missing silently.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use optimized::{Defect, Kind};
+
+const PAGE: &str = include_str!("../../docs/threads.md");
+/// What the page says of an entry that has no switch yet.
+const OPEN: &str = "not built yet";
+/// Entries that share the switch of another.
+const SHARED: [(&str, &str); 1] = [("A72", "A71")];
+
+/// Kind and text of each entry.
+fn entries() -> BTreeMap<&'static str, (&'static str, &'static str)> {
+    let rows = PAGE.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let is_id = |id: &str| id.starts_with('A') && id[1..].starts_with(|c: char| c.is_ascii_digit());
+        match cells[..] {
+            [id, kind, text] if is_id(id) => Some((id, (kind, text))),
+            _ => None,
+        }
+    });
+    rows.collect()
+}
+
+fn number(id: &str) -> u32 {
+    id.trim_matches(|c: char| !c.is_ascii_digit()).parse().expect("a number")
+}
+
+#[test]
+fn every_number_of_the_threads_has_an_entry() {
+    let known: BTreeSet<u32> = entries().keys().map(|id| number(id)).collect();
+    // S0 to S4 are 1 to 55, speculative faults 60 to 80.
+    let all: BTreeSet<u32> = (1..=55).chain(60..=80).collect();
+    assert_eq!(known, all);
+}
+
+#[test]
+fn a_defect_of_the_page_is_a_switch_and_a_switch_is_on_the_page() {
+    let entries = entries();
+    let switches: BTreeSet<&str> = Defect::ALL
+        .iter()
+        .map(|defect| defect.info())
+        .filter(|info| info.kind == Kind::Defect && info.id.starts_with('A'))
+        .map(|info| info.id)
+        .collect();
+    for id in &switches {
+        let kind = entries.get(id).map(|entry| entry.0);
+        assert_eq!(kind, Some("defect"), "{id} is in the catalogue");
+    }
+    for (id, (kind, text)) in &entries {
+        let switch = SHARED.iter().find(|(shared, _)| shared == id).map_or(*id, |(_, with)| with);
+        let built = switches.contains(switch);
+        let said = !text.contains(OPEN);
+        assert!(*kind != "defect" || built == said, "{id}: built {built}, the page says {said}");
+    }
+}
