@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use program::{Layout, Mark, Marked, MmId, Seen, text};
+use program::{DeviceMark, Layout, Mark, Marked, MmId, Seen, text};
 
 use crate::names::{self, Names};
 use crate::render::entry_text;
@@ -85,6 +85,12 @@ pub fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
         Mark::Refused { site, .. } => format!("{site:?}").to_lowercase(),
         Mark::Peek { index } => index.to_string(),
         Mark::CacheAdd { index, .. } | Mark::Evict { index, .. } => format!("page {index}"),
+        Mark::Device(mark) => match (mark.address(), mark.index(), mark) {
+            (Some((mm, vpn)), _, _) => page(mm, vpn),
+            (_, Some(index), _) => format!("#{index}"),
+            (.., DeviceMark::CollectDevice { folio, .. }) => names.folio(folio),
+            _ => String::new(),
+        },
         Mark::Drain { cpu } => format!("cpu{cpu}"),
         Mark::Begin | Mark::Return | Mark::Kept => String::new(),
     };

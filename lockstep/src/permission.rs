@@ -2,7 +2,7 @@
 //! (`docs/legitimate-divergence.md`). Each permission needs a cause: another operation at the same
 //! time, on the same folio or in the same mm, that could have had this effect.
 
-use program::{Call, Mark, Marked, MmId, Name, Seen};
+use program::{Call, DeviceMark, Mark, Marked, MmId, Name, PageRef, Seen};
 
 use crate::overlap::folio;
 
@@ -13,17 +13,21 @@ pub enum Permission {
     FastBackedOff,
     /// An operation that does not wait finds a folio locked.
     LockedForAMoment,
+    /// `hmm_range_fault`, which takes no lock, sees an entry cleared that is being replaced.
+    ClearedForAMoment,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Permission; 2] = [Permission::FastBackedOff, Permission::LockedForAMoment];
+    pub const ALL: [Permission; 3] =
+        [Permission::FastBackedOff, Permission::LockedForAMoment, Permission::ClearedForAMoment];
 
     /// A stable name.
     pub fn name(self) -> &'static str {
         match self {
             Permission::FastBackedOff => "fast-backed-off",
             Permission::LockedForAMoment => "locked-for-a-moment",
+            Permission::ClearedForAMoment => "cleared-for-a-moment",
         }
     }
 }
@@ -49,6 +53,16 @@ pub(crate) fn of(
         (Mark::Busy { folio }, Seen::Flag(false)) => {
             (Permission::LockedForAMoment, About::Folio(folio))
         }
+        (Mark::Device(DeviceMark::Collect { contended: Some(folio), .. }), Seen::Flag(true))
+        | (Mark::Device(DeviceMark::CollectDevice { folio, contended: true }), Seen::Flag(true)) => {
+            (Permission::LockedForAMoment, About::Folio(folio))
+        }
+        (Mark::Device(DeviceMark::Flags { mm, vpn, .. }), _)
+            if trace[at].seen == Seen::Data(PageRef::Zero, 0)
+                && being_replaced(&trace[..at], mm, vpn) =>
+        {
+            return Some(Permission::ClearedForAMoment);
+        }
         _ => return None,
     };
     let concerns = |number: usize| {
@@ -62,6 +76,24 @@ pub(crate) fn of(
         }
     };
     overlapping(trace, at).into_iter().any(concerns).then_some(permission)
+}
+
+/// Whether a fault is on its way between the mark of a copy, whose entry is cleared, and its flush,
+/// after which the new one is there (`ptep_clear_flush`).
+fn being_replaced(trace: &[Marked], mm: MmId, vpn: u32) -> bool {
+    let mut flushed = Vec::new();
+    for marked in trace.iter().rev() {
+        match marked.mark {
+            Mark::Flush { mm: of, span } if of == mm && (span.start..span.end).contains(&vpn) => {
+                flushed.push(marked.number);
+            }
+            Mark::Fault { mm: of, vpn: at, copied: true, .. } if (of, at) == (mm, vpn) => {
+                return !flushed.contains(&marked.number);
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The operations that were under way between the beginning of the mark's operation and the mark.

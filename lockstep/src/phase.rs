@@ -7,7 +7,7 @@
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
-use program::{Call, Kind, Marked, Outcome, Program, Replay, Step};
+use program::{Call, Kind, Marked, Op, Outcome, Program, Replay, Step};
 
 use crate::compare::{FieldDiff, Value, What};
 use crate::ops::Stable;
@@ -61,6 +61,7 @@ pub(crate) fn concurrent(program: &Program, steps: &[Step]) -> bool {
     steps.len() > 1
         && steps.iter().any(|step| step.cpu != steps[0].cpu)
         && steps.iter().all(|step| Kind::of(&step.op).has_marks())
+        && !steps.iter().any(|step| matches!(step.op, Op::DeviceEvict { remove: true, .. }))
         && !program.steps().any(|step| Kind::of(&step.op).outlasts_marks())
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use program::{Mark, Marked, Snapshot, Step};
+use program::{DeviceMark, Mark, Marked, Snapshot, Step};
 
 use crate::compare::{FieldDiff, FolioField, MmField, Value, What};
 use crate::expects::Failure;
@@ -289,7 +289,12 @@ fn of_mark(mark: Mark) -> Class {
         Mark::Drain { .. } => Class::Lru,
         Mark::Dirty { .. } => Class::Dirty,
         Mark::CacheAdd { .. } | Mark::Evict { .. } | Mark::BeyondEof { .. } => Class::Cache,
-        Mark::Begin
+        Mark::Device(DeviceMark::Load { .. } | DeviceMark::Use { .. } | DeviceMark::Map { .. }) => {
+            Class::Content
+        }
+        Mark::Device(DeviceMark::Isolate { .. }) => Class::Lru,
+        Mark::Device(_)
+        | Mark::Begin
         | Mark::Refused { .. }
         | Mark::Store { .. }
         | Mark::Table { .. }

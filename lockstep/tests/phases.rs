@@ -14,11 +14,12 @@ fn programs(seed: u64, count: u64) -> impl Iterator<Item = Program> {
     let campaign = Campaign { concurrent: 256, ..Campaign::new(seed) };
     let mut decoder = Decoder::default();
     let (mut bytes, mut program) = (Vec::new(), Program::default());
-    (0..count).map(move |index| {
+    let programs = (0..count).map(move |index| {
         campaign.generate(index, &mut bytes);
         decoder.decode(&bytes, &mut program);
         program.clone()
-    })
+    });
+    programs.filter(|program| !program.steps().any(|step| Kind::of(&step.op).outlasts_marks()))
 }
 
 /// Each step alone on the machine, as a phase of its own: carried out by its marks it has the

@@ -282,4 +282,8 @@ paths! {
     HmmPrivate = "hmm-private",
     /// A device access hit its own page table.
     MirrorHit = "mirror-hit",
+    /// `hmm_range_fault` is made again: the notifier sequence moved.
+    HmmRetry = "hmm-retry",
+    /// A fault waits for the lock of a device-private page.
+    DeviceFaultWaits = "device-fault-waits",
 }

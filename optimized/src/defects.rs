@@ -2,7 +2,7 @@
 //!
 //! The code asks `self.has(Defect::…)` at the one place where history differed.
 
-use crate::variants::Variant;
+pub use crate::defect_set::Defects;
 
 /// What an entry of the catalogue is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,10 +81,20 @@ defects! {
         mechanism: "do_swap_page drops its reference on the device page before it unlocks it: the page is freed locked.",
         expected: "conduct-free-of-locked-folio",
     }
+    TrylockFailureIsSuccess {
+        id: "A03", name: "trylock-failure-is-success", thread: "S0 v2 to v7, 6.15 to 6.19",
+        mechanism: "A fault that does not get the lock of a device-private page returns as if it were done: whoever faults in the kernel spins.",
+        expected: "starvation",
+    }
     FaultFolioSelfTrylock {
         id: "A04", name: "fault-folio-self-trylock", thread: "S0",
         mechanism: "migrate_vma_collect_pmd tries to lock the page that its own fault has locked: nothing is ever collected.",
         expected: "conduct-out-of-fuel",
+    }
+    FaultFolioUnlockedByRestore {
+        id: "A05c", name: "fault-folio-unlocked-by-restore", thread: "S0",
+        mechanism: "migrate_device_unmap unlocks the page of the fault when it puts it back, which do_swap_page then unlocks again.",
+        expected: "conduct-unlock-by-non-owner",
     }
     FaultFolioUnlockedByFinalize {
         id: "A05d", name: "fault-folio-unlocked-by-finalize", thread: "S0",
@@ -125,6 +135,41 @@ defects! {
         id: "A14b", name: "fault-page-not-validated", thread: "S0 v3",
         mechanism: "migrate_vma_setup takes a fault_page that nobody has locked, and treats it as locked.",
         expected: "result",
+    }
+    SpinStarvesDrain {
+        id: "A15", name: "spin-starves-drain", thread: "S2 (6.15 to 6.19)",
+        mechanism: "hmm_range_fault faults again and again on a page that a migration has locked, and never gives its CPU to the drain work that the migration waits for.",
+        expected: "starvation",
+    }
+    DrainMovedUp {
+        id: "A17", name: "drain-moved-up", thread: "S2 (future improvement)",
+        mechanism: "The drain moves in front of the loop that unmaps, but what else maps the pages is still unmapped after it; faults there spin.",
+        expected: "starvation",
+    }
+    WaitAfterUnlock {
+        id: "A18a", name: "wait-after-unlock", thread: "S2",
+        mechanism: "The wait for a device-private page begins after the PTL is dropped: by then the page may be another's.",
+        expected: "conduct-use-after-free",
+    }
+    WaitThenUnlock {
+        id: "A18c", name: "wait-then-unlock", thread: "S2 v4 (Bueso)",
+        mechanism: "The PTL, which the wait has dropped, is dropped again after it.",
+        expected: "conduct-unlock-by-non-owner",
+    }
+    WaitKeepsPtl {
+        id: "A18d", name: "wait-keeps-ptl", thread: "S2 v3 (Add a stub)",
+        mechanism: "The wait is a stub that does nothing, and does not drop the PTL either.",
+        expected: "conduct-sleep-in-atomic",
+    }
+    WaitWithoutRecheck {
+        id: "A18e", name: "wait-without-recheck", thread: "migration_entry_wait_on_locked",
+        mechanism: "The waiter looks at PG_locked before it queues and not after: the unlock in between wakes nobody.",
+        expected: "deadlock",
+    }
+    WaitIsLock {
+        id: "A18f", name: "wait-is-lock", thread: "S2",
+        mechanism: "The return from the wait is taken for the lock: the fault goes on as the page's owner.",
+        expected: "conduct-unlock-by-non-owner",
     }
     NullDestination {
         id: "A20", name: "null-destination", thread: "S3 v1",
@@ -501,53 +546,5 @@ impl Defect {
             info.name == name || info.id.eq_ignore_ascii_case(name)
         };
         Defect::ALL.iter().find(matches).copied()
-    }
-}
-
-/// A set of defects that are switched on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Defects {
-    bits: u128,
-    variant: Variant,
-}
-
-impl Defects {
-    /// None: the best correct version.
-    pub const NONE: Defects = Defects { bits: 0, variant: Variant::Batched };
-
-    /// Just this one.
-    pub fn only(defect: Defect) -> Defects {
-        let mut set = Defects::NONE;
-        set.insert(defect);
-        set
-    }
-
-    /// Switches one on.
-    pub fn insert(&mut self, defect: Defect) {
-        self.bits |= 1 << defect as u32;
-        if matches!(defect, Defect::FaultedPagesUnchecked | Defect::MigrateUnderOwnPin) {
-            self.variant = Variant::InWalkCheck;
-        }
-    }
-
-    /// The same defects in a variant.
-    pub fn in_variant(self, variant: Variant) -> Defects {
-        Defects { variant, ..self }
-    }
-
-    /// The variant that they are in.
-    pub fn variant(self) -> Variant {
-        self.variant
-    }
-
-    /// Whether it is on.
-    #[inline]
-    pub fn contains(self, defect: Defect) -> bool {
-        self.bits >> defect as u32 & 1 != 0
-    }
-
-    /// Whether none is on.
-    pub fn is_empty(self) -> bool {
-        self.bits == 0
     }
 }

@@ -7,13 +7,17 @@
 use std::cell::{Cell, RefCell};
 
 use machine::Task;
-use program::{Birth, Call, Device, Direction, Errno, MmId, Op, Ret, Select, Site, Span};
+use program::{
+    Birth, Call, Device, DeviceMark, Direction, Errno, Mark, MmId, Op, Ret, Seen, Select, Site,
+    Span,
+};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
 use crate::frame::Pfn;
-use crate::memory::{Fault, Vmf};
+use crate::memory::{Access, Fault, Vmf};
 use crate::migrate_device::{MigrateVma, Pfns};
+use crate::pgtable::Pte;
 use crate::world::{Cx, World};
 
 /// An entry of a device's page table (`dmirror->pt`).
@@ -33,8 +37,20 @@ pub(crate) struct Drivers {
     /// Allocated pages of each device, the oldest first.
     pages: [RefCell<Vec<Pfn>>; 2],
     removed: [Cell<bool>; 2],
+    /// Ranges that operations read, by the step (`mmu_interval_read_begin`), and whether something
+    /// in them changed since.
+    pub reads: RefCell<Vec<Read>>,
     /// By `MigrationId`: open migrations.
     pub open: RefCell<Vec<Option<Open>>>,
+}
+
+/// What a step reads of a CPU's page table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Read {
+    pub number: usize,
+    pub mm: MmId,
+    pub span: Span,
+    pub stale: bool,
 }
 
 /// An open migration.
@@ -50,6 +66,7 @@ impl Drivers {
         self.mirrors.get_mut().clear();
         self.pages.iter_mut().for_each(|pages| pages.get_mut().clear());
         self.removed = Default::default();
+        self.reads.get_mut().clear();
         self.open.get_mut().clear();
     }
 }
@@ -185,6 +202,11 @@ impl World {
                 self.frames.set_data(dst, self.frames.data(page));
             }
             args.pfns[index].dst = dst;
+            let placed = dst.map(|dst| self.frames.place(dst));
+            let mark = DeviceMark::Destination { index: index as u32, placed };
+            self.device_mark(cx, mark, || {
+                dst.map_or(Seen::Nothing, |dst| Seen::Page(self.page_ref(dst)))
+            });
         }
     }
 
@@ -198,13 +220,19 @@ impl World {
         to: Direction,
     ) -> Result<u32, Errno> {
         let select = match to {
-            Direction::ToDevice => Select::SYSTEM,
+            // As drm_pagemap does; what is there already stays.
+            Direction::ToDevice => Select(Select::SYSTEM.0 | Select::of(device).0),
             Direction::ToSystem => Select::of(device),
         };
         let mut args = self.migration(Some(mm), device, select, program::TaskId(cx.task.0));
         let (mut vpn, mut moved) = (span.start, 0);
         while vpn < span.end {
-            let vma = self.vma_lookup(mm, vpn).filter(|vma| vma.readable()).ok_or(Errno::EINVAL)?;
+            self.machine.cond_resched().await;
+            let Some(vma) = self.vma_lookup(mm, vpn).filter(|vma| vma.readable()) else {
+                let access = Access::Read;
+                self.mark(cx, || (Mark::Forbidden { mm, vpn, access }, Seen::Flag(false)));
+                return Err(Errno::EINVAL);
+            };
             let end = vma.end.min(span.end).min(vpn + self.driver_chunk());
             self.migrate_vma_setup(cx, &mut args, Span { start: vpn, end }).await?;
             self.alloc_and_copy(cx, &mut args, to);
@@ -219,11 +247,14 @@ impl World {
         Ok(moved)
     }
 
-    /// `dmirror_migrate_finalize_and_map`: what moved is mapped by the device.
+    /// `dmirror_migrate_finalize_and_map`: what moved is mapped by the device, unless the CPU's entry
+    /// has changed since.
     fn map_moved(&self, mm: MmId, args: &MigrateVma) {
         for (vpn, pfns) in (args.start..).zip(&args.pfns) {
+            let maps = |pte| matches!(pte, Pte::Present { pfn, .. } | Pte::DevicePrivate { pfn, .. } if Some(pfn) == pfns.dst);
             if let Some(pfn) = pfns.dst
-                && (pfns.migrate || self.has(Defect::DriverMapsWithoutRecheck))
+                && (pfns.migrate && maps(self.lookup_pte(mm, vpn))
+                    || self.has(Defect::DriverMapsWithoutRecheck))
             {
                 // Read-only: the device's first write asks for more.
                 self.mirror_store(MirrorPte { device: args.device, mm, vpn, pfn, write: false });
@@ -254,8 +285,7 @@ impl World {
         self.hit(Path::MigrateToRam);
         let Some(device) = Device::owner(self.frames.place(page)) else { return Ok(()) };
         if self.refused(cx, Site::Driver) {
-            self.hit(Path::MigrateToRamFailed);
-            return Err(Fault::Sigbus);
+            return self.migrate_to_ram_failed(cx);
         }
         let task = program::TaskId(cx.task.0);
         let mut args = self.migration(Some(vmf.mm), device, Select::of(device), task);
@@ -265,14 +295,19 @@ impl World {
         self.alloc_and_copy(cx, &mut args, Direction::ToSystem);
         let no_memory = args.pfns.iter().any(|pfns| pfns.migrate && pfns.dst.is_none());
         if no_memory && self.has(Defect::FailedMigrateToRamLosesPage) {
-            return Err(Fault::Sigbus);
+            return self.migrate_to_ram_failed(cx);
         }
         self.migrate_vma_pages(cx, &mut args).await;
         self.migrate_vma_finalize(cx, &args).await;
         if no_memory {
-            self.hit(Path::MigrateToRamFailed);
-            return Err(Fault::Sigbus);
+            return self.migrate_to_ram_failed(cx);
         }
         Ok(())
+    }
+
+    fn migrate_to_ram_failed(&self, cx: &Cx) -> Result<(), Fault> {
+        self.hit(Path::MigrateToRamFailed);
+        self.device_mark(cx, DeviceMark::DriverFailed, || Seen::Nothing);
+        Err(Fault::Sigbus)
     }
 }

@@ -1,12 +1,13 @@
 //! The page tables of the devices (`dmirror->pt`), and what goes through them: accesses, snapshots,
 //! exclusive pages.
 
-use program::{Device, Errno, MmId, Request, Span, hmm, written};
+use program::{Device, DeviceMark, Errno, Foll, MmId, Request, Seen, Span, hmm, written};
 
 use crate::coverage::Path;
-use crate::driver::MirrorPte;
+use crate::driver::{MirrorPte, Read};
 use crate::frame::Pfn;
 use crate::hmm::HmmRange;
+use crate::pgtable::Pte;
 use crate::world::{Cx, World};
 
 impl World {
@@ -21,18 +22,24 @@ impl World {
         write: bool,
         data: &mut Vec<u64>,
     ) -> Result<u32, Errno> {
-        for vpn in span.start..span.end {
+        for (at, vpn) in (0..).zip(span.start..span.end) {
             let pfn = self.mirror_page(cx, mm, vpn, device, write).await?;
             if write {
-                self.frames.set_data(pfn, written(cx.number, vpn - span.start));
+                self.frames.set_data(pfn, written(cx.number, at));
+                let mark = DeviceMark::Store { mm, vpn, device, at };
+                self.device_mark(cx, mark, || Seen::Page(self.page_ref(pfn)));
             } else {
-                data.push(self.frames.data(pfn));
+                let value = self.frames.data(pfn);
+                self.device_mark(cx, DeviceMark::Load { mm, vpn, device }, || {
+                    Seen::Data(self.page_ref(pfn), value)
+                });
+                data.push(value);
             }
         }
         Ok(span.end - span.start)
     }
 
-    /// `dmirror_fault` of one page, if the mirror does not permit the access.
+    /// What the mirror maps the page to, after a `dmirror_fault` if it does not permit the access.
     async fn mirror_page(
         &self,
         cx: &Cx,
@@ -41,6 +48,7 @@ impl World {
         device: Device,
         write: bool,
     ) -> Result<Pfn, Errno> {
+        self.machine.point().await;
         if let Some(entry) = self.mirror(device, mm, vpn).filter(|entry| entry.write || !write) {
             self.hit(Path::MirrorHit);
             return Ok(entry.pfn);
@@ -49,7 +57,7 @@ impl World {
         let span = Span { start: vpn, end: vpn + 1 };
         let mut range = HmmRange { mm, span, request, odd: false, device, pfns: Vec::new() };
         self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
-        let result = self.hmm_range_fault(cx, &mut range).await;
+        let result = self.dmirror_range_fault(cx, &mut range).await;
         self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
         result?;
         // dmirror_do_fault
@@ -58,10 +66,40 @@ impl World {
             return Err(Errno::EFAULT);
         };
         if write && !writable {
+            self.use_mark(cx, &range, vpn);
             return Err(Errno::EFAULT);
         }
         self.mirror_store(MirrorPte { device, mm, vpn, pfn, write: writable });
         Ok(pfn)
+    }
+
+    /// `dmirror_range_fault`: until nothing has changed meanwhile. What it found is true as long as
+    /// nobody else runs.
+    async fn dmirror_range_fault(&self, cx: &Cx, range: &mut HmmRange) -> Result<(), Errno> {
+        loop {
+            self.mmu_interval_read_begin(cx, range.mm, range.span);
+            let result = self.hmm_range_fault(cx, range).await;
+            let again = self.mmu_interval_read_retry(cx);
+            self.drivers.reads.borrow_mut().retain(|read| read.number != cx.number);
+            if !again || !matches!(result, Ok(()) | Err(Errno::EBUSY)) {
+                return result;
+            }
+            self.hit(Path::HmmRetry);
+            self.machine.lap(&(cx.number, range.span.start, cx.attempt.get()));
+            self.machine.cond_resched().await;
+        }
+    }
+
+    /// `mmu_interval_read_begin`.
+    fn mmu_interval_read_begin(&self, cx: &Cx, mm: MmId, span: Span) {
+        let read = Read { number: cx.number, mm, span, stale: false };
+        self.drivers.reads.borrow_mut().push(read);
+    }
+
+    /// `mmu_interval_read_retry`, `mmu_interval_check_retry`.
+    pub(crate) fn mmu_interval_read_retry(&self, cx: &Cx) -> bool {
+        let reads = self.drivers.reads.borrow();
+        reads.iter().any(|read| read.number == cx.number && read.stale)
     }
 
     fn mirror(&self, device: Device, mm: MmId, vpn: u32) -> Option<MirrorPte> {
@@ -79,12 +117,16 @@ impl World {
         mirrors.push(new);
     }
 
-    /// `mmu_interval_notifier_ops.invalidate` of both drivers.
+    /// `mmu_interval_notifier_ops.invalidate` of both drivers, and the sequence of those who read.
     #[inline]
     pub(crate) fn mirrors_invalidate(&self, mm: MmId, start: u32, end: u32) {
         let mut mirrors = self.drivers.mirrors.borrow_mut();
         if !mirrors.is_empty() {
             mirrors.retain(|entry| entry.mm != mm || !(start..end).contains(&entry.vpn));
+        }
+        for read in self.drivers.reads.borrow_mut().iter_mut() {
+            let Span { start: first, end: last } = read.span;
+            read.stale |= read.mm == mm && first < end && start < last;
         }
     }
 
@@ -103,14 +145,28 @@ impl World {
         for span in self.chunks(span) {
             let mut range = HmmRange { mm, span, request, odd, device, pfns: Vec::new() };
             self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
-            let result = self.hmm_range_fault(cx, &mut range).await;
+            let result = self.dmirror_range_fault(cx, &mut range).await;
+            if result.is_ok() {
+                for vpn in span.start..span.end {
+                    data.push(self.use_mark(cx, &range, vpn));
+                }
+            }
             self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
             result?;
-            data.extend(range.pfns.iter().map(|found| {
-                hmm::word(found.flags, found.page.map_or(0, |page| self.frames.data(page)))
-            }));
         }
         Ok(span.end - span.start)
+    }
+
+    /// A driver looks at what is known of a page, and it is still true. Flags and content.
+    fn use_mark(&self, cx: &Cx, range: &HmmRange, vpn: u32) -> u64 {
+        let HmmRange { mm, device, .. } = *range;
+        let found = range.pfns[(vpn - range.span.start) as usize];
+        let word = hmm::word(found.flags, found.page.map_or(0, |page| self.frames.data(page)));
+        let valid = found.page.is_some();
+        self.device_mark(cx, DeviceMark::Use { mm, vpn, device, valid }, || {
+            found.page.map_or(Seen::Nothing, |page| Seen::Data(self.page_ref(page), word))
+        });
+        word
     }
 
     /// `dmirror_exclusive`: chunk by chunk; -EBUSY unless every page of a chunk became exclusive.
@@ -128,14 +184,24 @@ impl World {
             let mut mapped = 0;
             for (vpn, page) in (chunk.start..chunk.end).zip(&found) {
                 let Some(pfn) = *page else { continue };
+                let value = self.frames.data(pfn);
                 if found.len() == wanted {
-                    // dmirror_atomic_map
-                    self.mirror_store(MirrorPte { device, mm, vpn, pfn, write: false });
+                    // dmirror_atomic_map; the folio lock does not keep a zap away.
+                    let kept = matches!(self.lookup_pte(mm, vpn),
+                        Pte::DeviceExclusive { pfn: there, .. } if there == pfn);
+                    if kept {
+                        let write = false;
+                        self.mirror_store(MirrorPte { device, mm, vpn, pfn, write });
+                    }
+                    let mark = DeviceMark::Map { mm, vpn, device, kept };
+                    self.device_mark(cx, mark, || {
+                        if kept { Seen::Data(self.page_ref(pfn), value) } else { Seen::Nothing }
+                    });
                     mapped += 1;
                 }
-                data.push(self.frames.data(pfn));
+                data.push(value);
                 self.folio_unlock(cx, pfn);
-                self.folio_put(pfn);
+                self.unhold(cx, pfn, 1, Foll::Get);
             }
             if mapped < wanted {
                 data.clear();

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use program::{Device, Errno, MigratePfn, MigrationId, MmId, Select, Span, digest};
+use program::{
+    Device, DeviceMark, Errno, MigratePfn, MigrationId, MmId, Seen, Select, Span, digest,
+};
 
 use crate::driver::Open;
 use crate::frame::Pfn;
@@ -35,7 +37,11 @@ impl World {
         match ready {
             // The driver keeps mmap_lock until it has finalized.
             Ok(_) => self.migration_keep(migration, Open { args, paged: false }),
-            Err(_) => self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock"),
+            Err(_) => {
+                let mark = DeviceMark::Invalid { mm, span, fault };
+                self.device_mark(cx, mark, || Seen::Flag(true));
+                self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+            }
         }
         ready
     }

@@ -254,9 +254,10 @@ impl World {
                 let head = self.frames.head(pfn);
                 if !self.folio_trylock(cx, head) {
                     self.hit(Path::ForkExclusiveLocked);
+                    self.busy_mark(cx, head);
                     return Err(Refused);
                 }
-                self.restore_exclusive_pte(parent, vma, table, vpn);
+                self.restore_exclusive_pte(cx, parent, vma, table, vpn);
                 self.folio_unlock(cx, head);
                 return Ok(false);
             }

@@ -1,6 +1,6 @@
 //! Mirroring a CPU page table into a device's (kernel: `mm/hmm.c`).
 
-use program::{Device, Errno, MmId, Request, Span, hmm};
+use program::{Device, DeviceMark, Errno, Mark, MmId, PageRef, Request, Seen, Span, hmm};
 
 use crate::coverage::Path;
 use crate::frame::{Pfn, ZERO_PFN};
@@ -59,15 +59,6 @@ impl HmmRange {
         let needs = (piece.start..piece.end).filter_map(|vpn| self.need(vpn, flags));
         needs.reduce(|a, b| if a == Need::WriteFault { a } else { b })
     }
-
-    fn set(&mut self, vpn: u32, flags: u8, page: Option<Pfn>) {
-        self.pfns[(vpn - self.span.start) as usize] = HmmPfn { flags, page };
-    }
-
-    /// `hmm_pfns_fill`.
-    fn fill(&mut self, piece: Span, flags: u8) {
-        (piece.start..piece.end).for_each(|vpn| self.set(vpn, flags, None));
-    }
 }
 
 impl World {
@@ -77,11 +68,15 @@ impl World {
         range.pfns.resize((range.span.end - range.span.start) as usize, HmmPfn::default());
         let mut last = range.span.start;
         loop {
+            if self.mmu_interval_read_retry(cx) {
+                return Err(Errno::EBUSY);
+            }
             match self.hmm_walk(cx, range, last).await {
                 Ok(()) => return Ok(()),
                 Err(Stop::Busy(at)) => last = at,
                 Err(Stop::Fail(errno)) => return Err(errno),
             }
+            self.machine.lap(&(cx.number, last, cx.attempt.get()));
         }
     }
 
@@ -92,14 +87,14 @@ impl World {
             let vma = self.find_vma(range.mm, vpn).filter(|vma| vma.start < range.span.end);
             let Some(vma) = vma.filter(|vma| vma.start <= vpn) else {
                 let end = vma.map_or(range.span.end, |vma| vma.start);
-                self.hmm_unusable(range, Span { start: vpn, end })?;
+                self.hmm_unusable(cx, range, Span { start: vpn, end })?;
                 vpn = end;
                 continue;
             };
             let end = vma.end.min(range.span.end);
             if !vma.readable() {
                 // hmm_vma_walk_test
-                self.hmm_unusable(range, Span { start: vpn, end })?;
+                self.hmm_unusable(cx, range, Span { start: vpn, end })?;
                 vpn = end;
             }
             while vpn < end {
@@ -112,12 +107,26 @@ impl World {
     }
 
     /// Where there is nothing to read: an error, if something is wanted there.
-    fn hmm_unusable(&self, range: &mut HmmRange, piece: Span) -> Result<(), Stop> {
+    fn hmm_unusable(&self, cx: &Cx, range: &mut HmmRange, piece: Span) -> Result<(), Stop> {
         if range.need_any(piece, 0).is_some() {
+            let mark = Mark::Forbidden { mm: range.mm, vpn: piece.start, access: Access::Read };
+            self.mark(cx, || (mark, Seen::Flag(false)));
             return Err(Stop::Fail(Errno::EFAULT));
         }
-        range.fill(piece, hmm::ERROR);
+        self.hmm_pfns_fill(cx, range, piece, hmm::ERROR);
         Ok(())
+    }
+
+    /// `hmm_pfns_fill`.
+    fn hmm_pfns_fill(&self, cx: &Cx, range: &mut HmmRange, piece: Span, flags: u8) {
+        (piece.start..piece.end).for_each(|vpn| self.hmm_pfn(cx, range, vpn, flags, None));
+    }
+
+    /// What is said of a page.
+    fn hmm_pfn(&self, cx: &Cx, range: &mut HmmRange, vpn: u32, flags: u8, page: Option<Pfn>) {
+        range.pfns[(vpn - range.span.start) as usize] = HmmPfn { flags, page };
+        let mark = DeviceMark::Flags { mm: range.mm, vpn, device: range.device };
+        self.device_mark(cx, mark, || Seen::Data(PageRef::Zero, u64::from(flags)));
     }
 
     /// `hmm_vma_walk_pmd`, `hmm_vma_walk_hole`.
@@ -128,11 +137,13 @@ impl World {
         vma: &Vma,
         piece: Span,
     ) -> Result<(), Stop> {
-        match self.pmd(range.mm, self.pmd_number(piece.start)) {
+        let number = self.pmd_number(piece.start);
+        self.machine.point().await;
+        match self.pmd(range.mm, number) {
             Pmd::None => match range.need_any(piece, 0) {
                 Some(need) => self.hmm_vma_fault(cx, range, vma, piece, need).await,
                 None => {
-                    range.fill(piece, 0);
+                    self.hmm_pfns_fill(cx, range, piece, 0);
                     Ok(())
                 }
             },
@@ -141,7 +152,7 @@ impl World {
                     self.migration_entry_wait(cx, range.mm, piece.start).await;
                     return Err(Stop::Busy(piece.start));
                 }
-                range.fill(piece, 0);
+                self.hmm_pfns_fill(cx, range, piece, 0);
                 Ok(())
             }
             Pmd::Huge { pfn, bits, .. } => {
@@ -152,7 +163,8 @@ impl World {
                     return self.hmm_vma_fault(cx, range, vma, piece, need).await;
                 }
                 for vpn in piece.start..piece.end {
-                    range.set(vpn, flags, Some(Pfn(pfn.0 + self.pte_index(vpn))));
+                    let page = Pfn(pfn.0 + self.pte_index(vpn));
+                    self.hmm_pfn(cx, range, vpn, flags, Some(page));
                 }
                 Ok(())
             }
@@ -175,13 +187,15 @@ impl World {
         rest: Span,
     ) -> Result<(), Stop> {
         let vpn = rest.start;
+        // pte_offset_map, without the lock
+        self.machine.point().await;
         let (flags, page) = match self.lookup_pte(range.mm, vpn) {
             Pte::Present { pfn, bits } => (hmm_flags(bits) | self.hmm_kind(pfn), Some(pfn)),
             Pte::DevicePrivate { pfn, write } if range.device == Device::Private => {
                 // The caller's own: reported, never faulted, whatever is asked.
                 self.hit(Path::HmmPrivate);
                 let write = if write { hmm::WRITE } else { 0 };
-                range.set(vpn, hmm::READ | write | hmm::PRIVATE, Some(pfn));
+                self.hmm_pfn(cx, range, vpn, hmm::READ | write | hmm::PRIVATE, Some(pfn));
                 return Ok(());
             }
             Pte::Migration { .. } if range.need(vpn, 0).is_some() => {
@@ -193,7 +207,7 @@ impl World {
         if let Some(need) = range.need(vpn, flags) {
             return self.hmm_vma_fault(cx, range, vma, rest, need).await;
         }
-        range.set(vpn, flags, page);
+        self.hmm_pfn(cx, range, vpn, flags, page);
         Ok(())
     }
 
@@ -209,6 +223,8 @@ impl World {
         self.hit(Path::HmmFault);
         let write = need == Need::WriteFault;
         if write && !vma.writable() {
+            let mark = Mark::Forbidden { mm: range.mm, vpn: rest.start, access: Access::Write };
+            self.mark(cx, || (mark, Seen::Flag(false)));
             return Err(Stop::Fail(Errno::EPERM));
         }
         let access = if write { Access::Write } else { Access::Read };

@@ -5,6 +5,7 @@
 
 mod cost;
 mod coverage;
+mod defect_set;
 pub mod defects;
 mod driver;
 mod driver_mirror;

@@ -4,7 +4,7 @@
 //! pages moved and the migration finalized. Between these its pages are locked and unmapped.
 
 use machine::Task;
-use program::{Birth, Device, Errno, MmId, Select, Site, Span};
+use program::{Birth, Device, DeviceMark, Errno, Foll, MmId, Seen, Select, Site, Span};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -50,10 +50,10 @@ impl World {
         args: &mut MigrateVma,
         span: Span,
     ) -> Result<u32, Errno> {
-        let vma = args.mm.and_then(|mm| self.vma_lookup(mm, span.start)).ok_or(Errno::EINVAL)?;
-        if span.end > vma.end {
+        let vma = args.mm.and_then(|mm| self.vma_lookup(mm, span.start));
+        let Some(vma) = vma.filter(|vma| span.end <= vma.end) else {
             return Err(Errno::EINVAL);
-        }
+        };
         if let Some(page) = args.fault_page {
             let locked = self.frames.lock(page).owner() == Some(args.task);
             let valid = self.is_device_private(page) && locked;
@@ -63,12 +63,37 @@ impl World {
         }
         args.start = span.start;
         args.pfns.clear();
+        self.migrate_begin_mark(cx, args);
         let collected = self.migrate_vma_collect(cx, args, &vma, span).await;
         if !collected {
             return Ok(0);
         }
         let (fault_page, task) = (args.fault_page, args.task);
         Ok(self.migrate_device_unmap(cx, &mut args.pfns, fault_page, task).await)
+    }
+
+    /// The operation has a device migration from here on.
+    fn migrate_begin_mark(&self, cx: &Cx, args: &MigrateVma) {
+        let MigrateVma { mm, start, device, select, fault_page, .. } = *args;
+        let fault = fault_page.is_some();
+        let mark = DeviceMark::Begin { mm, start, device, select, fault };
+        self.device_mark(cx, mark, || Seen::Nothing);
+    }
+
+    fn collect_mark(
+        &self,
+        cx: &Cx,
+        args: &MigrateVma,
+        vpn: u32,
+        pfns: &Pfns,
+        contended: Option<Pfn>,
+    ) {
+        let Some(mm) = args.mm else { return };
+        let contended = contended.map(|head| self.frames.name(head));
+        self.device_mark(cx, DeviceMark::Collect { mm, vpn, contended }, || match pfns.src {
+            Some(page) => Seen::Page(self.page_ref(page)),
+            None => Seen::Flag(pfns.migrate),
+        });
     }
 
     /// `migrate_vma_collect`: whether anything was collected.
@@ -85,9 +110,18 @@ impl World {
             let pmd = self.pmd_number(vpn);
             let end = self.pmd_start(pmd + 1).min(span.end);
             let piece = Span { start: vpn, end };
+            self.machine.point().await;
             match self.pmd(mm, pmd) {
-                Pmd::None => self.migrate_vma_collect_hole(args, vma, piece),
-                _ => self.migrate_vma_collect_pmd(cx, args, mm, vma, pmd, piece).await,
+                Pmd::None => self.migrate_vma_collect_hole(cx, args, vma, piece),
+                // Somebody migrates it whole.
+                Pmd::Migration { .. } => {
+                    self.migrate_vma_collect_all(cx, args, piece, Pfns::default(), None);
+                }
+                Pmd::Huge { .. } | Pmd::Table(_) => {
+                    if !self.migrate_vma_collect_pmd(cx, args, mm, vma, pmd, piece).await {
+                        continue;
+                    }
+                }
             }
             vpn = end;
         }
@@ -95,21 +129,30 @@ impl World {
     }
 
     /// `migrate_vma_collect_hole`: only anonymous memory is populated.
-    fn migrate_vma_collect_hole(&self, args: &mut MigrateVma, vma: &Vma, piece: Span) {
-        if !vma.anonymous() {
-            return self.migrate_vma_collect_skip(args, piece);
+    fn migrate_vma_collect_hole(&self, cx: &Cx, args: &mut MigrateVma, vma: &Vma, piece: Span) {
+        if vma.anonymous() {
+            self.hit(Path::CollectHole);
         }
-        self.hit(Path::CollectHole);
-        let hole = Pfns { migrate: true, ..Pfns::default() };
-        args.pfns.extend((piece.start..piece.end).map(|_| hole));
+        let hole = Pfns { migrate: vma.anonymous(), ..Pfns::default() };
+        self.migrate_vma_collect_all(cx, args, piece, hole, None);
     }
 
-    /// `migrate_vma_collect_skip`.
-    fn migrate_vma_collect_skip(&self, args: &mut MigrateVma, piece: Span) {
-        args.pfns.extend((piece.start..piece.end).map(|_| Pfns::default()));
+    /// `migrate_vma_collect_skip` (`contended`: because somebody uses that folio), or nothing but holes.
+    fn migrate_vma_collect_all(
+        &self,
+        cx: &Cx,
+        args: &mut MigrateVma,
+        piece: Span,
+        pfns: Pfns,
+        contended: Option<Pfn>,
+    ) {
+        for vpn in piece.start..piece.end {
+            self.collect_mark(cx, args, vpn, &pfns, contended);
+            args.pfns.push(pfns);
+        }
     }
 
-    /// `migrate_vma_collect_pmd`.
+    /// `migrate_vma_collect_pmd`. False: look at the PMD again.
     async fn migrate_vma_collect_pmd(
         &self,
         cx: &Cx,
@@ -118,36 +161,54 @@ impl World {
         vma: &Vma,
         pmd: u32,
         piece: Span,
-    ) {
+    ) -> bool {
+        self.ptl_lock(cx, mm).await;
         if let Pmd::Huge { pfn: head, .. } = self.pmd(mm, pmd) {
-            self.ptl_lock(cx, mm).await;
             self.folio_get(head);
+            self.get_mark(cx, head);
             self.ptl_unlock(cx, mm);
+            self.machine.point().await;
             if !self.folio_trylock(cx, head) {
                 self.hit(Path::CollectHugeLocked);
                 if !self.has(Defect::ThpCollectRefLeak) {
+                    self.put_mark(cx, head);
                     self.folio_put(head);
                 }
-                return self.migrate_vma_collect_skip(args, piece);
+                let skipped = Pfns::default();
+                self.migrate_vma_collect_all(cx, args, piece, skipped, Some(head));
+                return true;
             }
             let split = self.split_folio(cx, head, false).await;
             self.folio_unlock(cx, head);
+            self.put_mark(cx, head);
             self.folio_put(head);
             self.hit(if split { Path::CollectSplit } else { Path::CollectHugeBusy });
             if !split {
-                return self.migrate_vma_collect_skip(args, piece);
+                let skipped = Pfns::default();
+                self.migrate_vma_collect_all(cx, args, piece, skipped, Some(head));
+                return true;
             }
+            self.ptl_lock(cx, mm).await;
         }
-        self.ptl_lock(cx, mm).await;
+        if !matches!(self.pmd(mm, pmd), Pmd::Table(_)) {
+            self.ptl_unlock(cx, mm);
+            return false;
+        }
+        let mut unmapped = false;
         for vpn in piece.start..piece.end {
-            let pfns = self.migrate_vma_collect_pte(cx, args, mm, vma, vpn);
+            let pfns = self.migrate_vma_collect_pte(cx, args, mm, vma, vpn).await;
+            unmapped |= pfns.src.is_some();
             args.pfns.push(pfns);
         }
+        if unmapped {
+            self.flush_tlb_range(cx, mm, piece).await;
+        }
         self.ptl_unlock(cx, mm);
+        true
     }
 
     /// One turn of `migrate_vma_collect_pmd`'s loop over PTEs.
-    fn migrate_vma_collect_pte(
+    async fn migrate_vma_collect_pte(
         &self,
         cx: &Cx,
         args: &MigrateVma,
@@ -155,15 +216,22 @@ impl World {
         vma: &Vma,
         vpn: u32,
     ) -> Pfns {
+        let done = |pfns: Pfns| {
+            self.collect_mark(cx, args, vpn, &pfns, None);
+            pfns
+        };
         let hole = Pfns { migrate: true, ..Pfns::default() };
-        let Pmd::Table(table) = self.pmd(mm, self.pmd_number(vpn)) else { return Pfns::default() };
+        let skipped = Pfns::default();
+        let Pmd::Table(table) = self.pmd(mm, self.pmd_number(vpn)) else { return done(skipped) };
         let (pfn, write) = match self.pte(table, vpn) {
             Pte::None if vma.anonymous() => {
                 self.hit(Path::CollectHole);
-                return hole;
+                return done(hole);
             }
-            Pte::Present { pfn: ZERO_PFN, .. } if args.select.has(Select::SYSTEM) => return hole,
-            Pte::Present { pfn: ZERO_PFN, .. } => return Pfns::default(),
+            Pte::Present { pfn: ZERO_PFN, .. } if args.select.has(Select::SYSTEM) => {
+                return done(hole);
+            }
+            Pte::Present { pfn: ZERO_PFN, .. } => return done(skipped),
             Pte::Present { pfn, bits } => (pfn, bits.write),
             Pte::DevicePrivate { pfn, write } => (pfn, write),
             Pte::Migration { pfn, kind, .. }
@@ -173,35 +241,47 @@ impl World {
             {
                 self.folio_get(pfn);
                 let write = kind == Migration::Writable;
-                return Pfns { src: Some(pfn), migrate: true, write, dst: None };
+                return done(Pfns { src: Some(pfn), write, ..hole });
             }
             Pte::None | Pte::Migration { .. } | Pte::DeviceExclusive { .. } => {
-                return Pfns::default();
+                return done(skipped);
             }
         };
         let head = self.frames.head(pfn);
         if !self.migrate_vma_selects(args, head) || self.frames.large(head) {
-            return Pfns::default();
+            return done(skipped);
         }
-        self.folio_get(head);
+        // Others see the reference while there is no lock yet (A14).
+        self.hold(cx, head, 1, Foll::Get);
+        self.machine.point().await;
         // Best effort: to sleep here could deadlock with another migration.
-        let locked = args.fault_page == Some(pfn) && !self.has(Defect::FaultFolioSelfTrylock);
+        let ours = self.fault_locked(args.fault_page, pfn);
+        let locked = ours && !self.has(Defect::FaultFolioSelfTrylock);
         if !locked && !self.folio_trylock_as(args.task, head) {
             self.hit(Path::CollectLocked);
-            self.folio_put(head);
-            return Pfns::default();
+            self.collect_mark(cx, args, vpn, &skipped, Some(head));
+            self.unhold(cx, head, 1, Foll::Get);
+            return skipped;
         }
-        let pinned = self.folio_maybe_dma_pinned(head);
-        if !self.set_pte_migration_entry(cx, mm, table, vpn, pinned) {
+        if !self.replace_by_migration_entry(mm, table, vpn) {
             self.hit(Path::CollectPinned);
-            if args.fault_page != Some(pfn) {
+            if !ours {
                 self.folio_unlock_as(args.task, head);
             }
-            self.folio_put(head);
-            return Pfns::default();
+            self.collect_mark(cx, args, vpn, &skipped, None);
+            self.unhold(cx, head, 1, Foll::Get);
+            return skipped;
         }
         self.hit(Path::CollectPage);
-        Pfns { src: Some(pfn), migrate: true, write, dst: None }
+        let collected = done(Pfns { src: Some(pfn), write, ..hole });
+        // The reference is the migration's from here on.
+        self.unhold_mark(cx, head, 1, Foll::Get);
+        collected
+    }
+
+    /// The page is locked by the fault, which unlocks it.
+    fn fault_locked(&self, fault_page: Option<Pfn>, page: Pfn) -> bool {
+        fault_page == Some(page)
     }
 
     /// MIGRATE_VMA_SELECT_* and `pgmap_owner`.
@@ -232,7 +312,15 @@ impl World {
     ) -> u32 {
         let mut allow_drain = true;
         self.lru_add_drain(cx.cpu);
-        for entry in pfns.iter_mut() {
+        if self.has(Defect::DrainMovedUp) {
+            let pages = || pfns.iter().filter_map(|pfns| pfns.src);
+            let off = |page: Pfn| !self.is_zone_device(page) && !self.frames.lru(page);
+            if pages().any(off) && pages().any(|page| self.is_zone_device(page)) {
+                self.lru_add_drain_all().await;
+                allow_drain = false;
+            }
+        }
+        for (index, entry) in (0..).zip(pfns.iter_mut()) {
             let Some(page) = entry.src else { continue };
             let system = !self.is_zone_device(page);
             if system {
@@ -241,29 +329,38 @@ impl World {
                     self.lru_add_drain_all().await;
                     allow_drain = false;
                 }
-                if !self.folio_isolate_lru(cx, page) {
+                self.machine.point().await;
+                // folio_isolate_lru: its reference takes the place of collect's.
+                let isolated = self.frames.lru(page);
+                self.frames.set_lru(page, false);
+                let mark = DeviceMark::Isolate { index };
+                self.device_mark(cx, mark, || Seen::Flag(isolated));
+                if !isolated {
                     entry.migrate = false;
                     continue;
                 }
-                self.folio_put(page); // collect's
             }
             if self.frames.mapcount(page) > 0 {
                 self.try_to_migrate(cx, page).await;
             }
-            if self.frames.mapcount(page) > 0 || !self.migrate_vma_check_page(page, fault_page) {
-                if system {
-                    self.folio_get(page);
-                    self.folio_putback_lru(cx, page);
-                }
-                entry.migrate = false;
+            self.machine.point().await;
+            let unmapped = self.frames.mapcount(page) == 0;
+            entry.migrate = unmapped && self.migrate_vma_check_page(page, fault_page);
+            if !entry.migrate && system {
+                // The reference of the isolation stays as collect's.
+                self.folio_add_lru(cx, page);
             }
+            let ready = entry.migrate;
+            self.device_mark(cx, DeviceMark::Check { index }, || Seen::Flag(ready));
         }
-        for entry in pfns.iter_mut() {
+        for (index, entry) in (0..).zip(pfns.iter_mut()) {
             let Some(page) = entry.src.filter(|_| !entry.migrate) else { continue };
             self.hit(Path::UnmapRestored);
             self.remove_migration_ptes(cx, page, page).await;
             *entry = Pfns::default();
-            if fault_page != Some(page) {
+            self.device_mark(cx, DeviceMark::LetGo { index }, || Seen::Nothing);
+            let own = !self.fault_locked(fault_page, page);
+            if own || self.has(Defect::FaultFolioUnlockedByRestore) {
                 self.folio_unlock_as(task, page);
             }
             self.folio_put(page);
@@ -281,8 +378,16 @@ impl World {
                 (None, Some(new)) => {
                     migrate && self.migrate_vma_insert_page(cx, args, vpn, new).await
                 }
-                (Some(page), Some(new)) => self.migrate_device_page(args, page, new),
+                (Some(page), Some(new)) => {
+                    self.machine.point().await;
+                    self.migrate_device_page(args, page, new)
+                }
             };
+            if src.is_some() || dst.is_none() {
+                let moved = args.pfns[index].migrate;
+                let mark = DeviceMark::Move { index: index as u32 };
+                self.device_mark(cx, mark, || Seen::Flag(moved));
+            }
         }
     }
 
@@ -306,14 +411,25 @@ impl World {
         vpn: u32,
         new: Pfn,
     ) -> bool {
-        let inserted = self.try_insert_page(cx, args, vpn, new).await.is_some();
+        let inserted = self.try_insert_page(cx, args, vpn, new).await;
+        if inserted.is_none() {
+            self.insert_mark(cx, args, vpn, false);
+        }
+        let inserted = inserted == Some(true);
         self.hit(if inserted { Path::InsertPage } else { Path::InsertAborted });
         inserted
     }
 
-    async fn try_insert_page(&self, cx: &Cx, args: &MigrateVma, vpn: u32, new: Pfn) -> Option<()> {
+    async fn try_insert_page(
+        &self,
+        cx: &Cx,
+        args: &MigrateVma,
+        vpn: u32,
+        new: Pfn,
+    ) -> Option<bool> {
         let mm = args.mm?;
         let vma = self.vma_lookup(mm, vpn).filter(Vma::anonymous)?;
+        self.machine.point().await;
         if let Pmd::Huge { .. } = self.pmd(mm, self.pmd_number(vpn)) {
             return None;
         }
@@ -321,10 +437,12 @@ impl World {
         self.anon_vma_prepare(cx, mm, vpn);
         self.ptl_lock(cx, mm).await;
         let Pmd::Table(table) = self.pmd(mm, self.pmd_number(vpn)) else {
+            self.insert_mark(cx, args, vpn, false);
             self.ptl_unlock(cx, mm);
-            return None;
+            return Some(false);
         };
-        let empty = matches!(self.pte(table, vpn), Pte::None | Pte::Present { pfn: ZERO_PFN, .. });
+        let zero = matches!(self.pte(table, vpn), Pte::Present { pfn: ZERO_PFN, .. });
+        let empty = zero || self.pte(table, vpn) == Pte::None;
         let free = empty && !vma.userfaultfd_missing();
         if free {
             let mapping = self.anon_mapping(mm, vpn, 0);
@@ -341,14 +459,25 @@ impl World {
             self.set_pte(mm, table, vpn, Pte::None);
             self.set_pte(mm, table, vpn, pte);
         }
+        self.insert_mark(cx, args, vpn, free);
+        if zero && free {
+            self.flush_tlb_page(cx, mm, vpn).await; // ptep_clear_flush
+        }
         self.ptl_unlock(cx, mm);
-        free.then_some(())
+        Some(free)
+    }
+
+    fn insert_mark(&self, cx: &Cx, args: &MigrateVma, vpn: u32, inserted: bool) {
+        let mark = DeviceMark::Move { index: vpn - args.start };
+        self.device_mark(cx, mark, || Seen::Flag(inserted));
     }
 
     /// `migrate_vma_finalize`, `migrate_device_finalize`.
     pub(crate) async fn migrate_vma_finalize(&self, cx: &Cx, args: &MigrateVma) {
-        for &Pfns { src, migrate, dst, .. } in &args.pfns {
+        for (index, &Pfns { src, migrate, dst, .. }) in (0..).zip(&args.pfns) {
+            let let_go = || self.device_mark(cx, DeviceMark::LetGo { index }, || Seen::Nothing);
             let Some(src) = src else {
+                let_go();
                 if let Some(dst) = dst {
                     self.folio_unlock_as(args.task, dst);
                     self.folio_put(dst);
@@ -370,8 +499,11 @@ impl World {
             if !self.is_zone_device(to) {
                 self.folio_add_lru(cx, to);
             }
+            self.device_mark(cx, DeviceMark::PutBack { index }, || Seen::Nothing);
             self.remove_migration_ptes(cx, src, to).await;
-            if args.fault_page != Some(src) || self.finalize_unlocks_fault_folio() {
+            let_go();
+            let own = !self.fault_locked(args.fault_page, src);
+            if own || self.finalize_unlocks_fault_folio() {
                 self.folio_unlock_as(args.task, src);
             }
             self.folio_put(src);
@@ -380,6 +512,7 @@ impl World {
                 self.folio_put(to);
             }
         }
+        self.device_mark(cx, DeviceMark::End, || Seen::Nothing);
     }
 
     fn finalize_unlocks_fault_folio(&self) -> bool {
@@ -422,9 +555,23 @@ impl World {
 
     /// `migrate_device_range`, over a list of pages (`migrate_device_pfns`).
     pub(crate) async fn migrate_device_range(&self, cx: &Cx, args: &mut MigrateVma, pages: &[Pfn]) {
+        self.migrate_begin_mark(cx, args);
         for &page in pages {
-            self.folio_get(page);
+            // get_page_unless_zero: others see the reference while there is no lock yet.
+            self.machine.point().await;
+            if self.frames.refcount(page) <= 0 || !self.is_zone_device(page) {
+                continue;
+            }
+            self.hold(cx, page, 1, Foll::Get);
+            self.machine.point().await;
             let locked = self.folio_trylock_as(args.task, page);
+            let mark =
+                DeviceMark::CollectDevice { folio: self.frames.name(page), contended: !locked };
+            self.device_mark(cx, mark, || match locked {
+                true => Seen::Page(self.page_ref(page)),
+                false => Seen::Flag(false),
+            });
+            self.unhold_mark(cx, page, 1, Foll::Get);
             if !locked {
                 self.folio_put(page);
             }

@@ -183,14 +183,18 @@ impl World {
                 }
                 Pte::DevicePrivate { pfn, .. } => {
                     self.hit(Path::ZapDevicePrivate);
+                    let page = self.page_ref(pfn);
                     self.set_pte(mm, table, vpn, Pte::None);
+                    self.mark(cx, || (Mark::Zap { mm, vpn }, Seen::Page(page)));
                     self.folio_remove_rmap_pte(pfn);
                     self.folio_put(pfn);
                 }
                 Pte::DeviceExclusive { pfn, .. } => {
                     // No rmap: only the entry's reference.
                     self.hit(Path::ZapDeviceExclusive);
+                    let page = self.page_ref(pfn);
                     self.set_pte(mm, table, vpn, Pte::None);
+                    self.mark(cx, || (Mark::Zap { mm, vpn }, Seen::Page(page)));
                     self.folio_put(self.frames.head(pfn));
                 }
                 Pte::Present { pfn, bits } => {

@@ -1,7 +1,7 @@
 //! Faults at entries that are not present (kernel: `mm/memory.c:do_swap_page`): migration,
 //! device-private and device-exclusive entries.
 
-use program::MmId;
+use program::{DeviceMark, Foll, MmId};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -9,7 +9,7 @@ use crate::frame::Pfn;
 use crate::memory::{Fault, FaultLock, Vmf, mkwrite, page_prot};
 use crate::pgtable::{Pmd, Pte, Table};
 use crate::vma::Vma;
-use crate::world::{Cx, World};
+use crate::world::{Conduct, Cx, World};
 
 impl World {
     /// `do_swap_page`: an entry that is not present.
@@ -32,38 +32,73 @@ impl World {
                 self.remove_device_exclusive_entry(cx, vmf, entry, pfn).await;
                 Ok(())
             }
-            Pte::DevicePrivate { pfn, .. } => {
-                self.ptl_lock(cx, vmf.mm).await;
-                if self.lookup_pte(vmf.mm, vmf.vpn) != entry {
-                    self.ptl_unlock(cx, vmf.mm);
-                    return Ok(());
-                }
-                if !self.folio_trylock(cx, pfn) {
-                    self.ptl_unlock(cx, vmf.mm);
-                    self.migration_entry_wait_on_locked(pfn).await;
-                    return Ok(());
-                }
-                // Only the owner of the lock takes a reference: one more would stop the migration.
-                self.folio_get(pfn);
-                if self.entry_in_fault() {
-                    self.install_migration_entry(cx, &vmf);
-                }
-                self.ptl_unlock(cx, vmf.mm);
-                let result = self.migrate_to_ram(cx, vmf, pfn).await;
-                if self.entry_in_fault() && !self.has(Defect::OrphanMigrationEntry) {
-                    self.remove_migration_ptes(cx, pfn, pfn).await;
-                }
-                if self.has(Defect::PutBeforeUnlock) {
-                    self.folio_put(pfn);
-                    self.folio_unlock(cx, pfn);
-                } else {
-                    self.folio_unlock(cx, pfn);
-                    self.folio_put(pfn);
-                }
-                result
-            }
+            Pte::DevicePrivate { pfn, .. } => self.do_device_private(cx, vmf, entry, pfn).await,
             Pte::None | Pte::Present { .. } => Ok(()),
         }
+    }
+
+    /// `do_swap_page` where it finds a device-private entry.
+    async fn do_device_private(
+        &self,
+        cx: &Cx,
+        vmf: Vmf,
+        entry: Pte,
+        pfn: Pfn,
+    ) -> Result<(), Fault> {
+        self.ptl_lock(cx, vmf.mm).await;
+        if self.lookup_pte(vmf.mm, vmf.vpn) != entry {
+            self.ptl_unlock(cx, vmf.mm);
+            return Ok(());
+        }
+        if !self.folio_trylock(cx, pfn) {
+            return self.device_private_locked(cx, vmf, pfn).await;
+        }
+        // Only the owner of the lock takes a reference: one more would stop the migration.
+        self.hold(cx, pfn, 1, Foll::Get);
+        if self.entry_in_fault() {
+            self.install_migration_entry(cx, &vmf);
+        }
+        self.ptl_unlock(cx, vmf.mm);
+        self.migrate_private_page(cx, vmf, pfn).await
+    }
+
+    /// `migrate_to_ram` of a page that the fault holds and has locked.
+    async fn migrate_private_page(&self, cx: &Cx, vmf: Vmf, pfn: Pfn) -> Result<(), Fault> {
+        let result = self.migrate_to_ram(cx, vmf, pfn).await;
+        if self.entry_in_fault() && !self.has(Defect::OrphanMigrationEntry) {
+            self.remove_migration_ptes(cx, pfn, pfn).await;
+        }
+        if self.has(Defect::PutBeforeUnlock) {
+            self.unhold(cx, pfn, 1, Foll::Get);
+            self.folio_unlock(cx, pfn);
+        } else {
+            self.folio_unlock(cx, pfn);
+            self.unhold(cx, pfn, 1, Foll::Get);
+        }
+        result
+    }
+
+    /// Somebody else has locked the page: waits, and the access is made again.
+    async fn device_private_locked(&self, cx: &Cx, vmf: Vmf, pfn: Pfn) -> Result<(), Fault> {
+        self.hit(Path::DeviceFaultWaits);
+        let in_kernel = vmf.lock == FaultLock::Mmap { retry: false };
+        let spins = self.has(Defect::SpinStarvesDrain) || self.has(Defect::DrainMovedUp);
+        if self.has(Defect::TrylockFailureIsSuccess) || spins && in_kernel {
+            self.ptl_unlock(cx, vmf.mm);
+            return Ok(());
+        }
+        if self.has(Defect::WaitKeepsPtl) {
+            return Ok(());
+        }
+        self.migration_entry_wait_on_locked(cx, vmf.mm, pfn).await;
+        if self.has(Defect::WaitThenUnlock) {
+            self.ptl_unlock(cx, vmf.mm);
+        }
+        if self.has(Defect::WaitIsLock) && self.frames.refcount(pfn) > 0 {
+            self.hold(cx, pfn, 1, Foll::Get);
+            return self.migrate_private_page(cx, vmf, pfn).await;
+        }
+        Ok(())
     }
 
     /// The alternative of thread S0: the fault installs the migration entry, not collect.
@@ -75,56 +110,88 @@ impl World {
 
     fn install_migration_entry(&self, cx: &Cx, vmf: &Vmf) {
         if let Pmd::Table(table) = self.pmd(vmf.mm, self.pmd_number(vmf.vpn)) {
-            self.set_pte_migration_entry(cx, vmf.mm, table, vmf.vpn, false);
+            self.set_pte_migration_entry(cx, vmf.mm, table, vmf.vpn);
         }
     }
 
     /// `remove_device_exclusive_entry`.
     async fn remove_device_exclusive_entry(&self, cx: &Cx, vmf: Vmf, entry: Pte, pfn: Pfn) {
+        // The entry was read without a lock: the folio may be gone.
         let head = self.frames.head(pfn);
-        self.folio_get(head);
+        if self.frames.refcount(head) == 0 {
+            return;
+        }
+        self.hold(cx, head, 1, Foll::Get);
         self.folio_lock(cx, head).await;
         self.ptl_lock(cx, vmf.mm).await;
         if let Pmd::Table(table) = self.pmd(vmf.mm, self.pmd_number(vmf.vpn))
             && self.pte(table, vmf.vpn) == entry
         {
-            self.restore_exclusive_pte(vmf.mm, &vmf.vma, table, vmf.vpn);
+            self.restore_exclusive_pte(cx, vmf.mm, &vmf.vma, table, vmf.vpn);
         }
         self.ptl_unlock(cx, vmf.mm);
         self.folio_unlock(cx, head);
-        self.folio_put(head);
+        self.unhold(cx, head, 1, Foll::Get);
     }
 
     /// `restore_exclusive_pte`: under the folio lock and the PTL. The entry's reference becomes
     /// the mapping's.
-    pub(crate) fn restore_exclusive_pte(&self, mm: MmId, vma: &Vma, table: Table, vpn: u32) {
+    pub(crate) fn restore_exclusive_pte(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        vma: &Vma,
+        table: Table,
+        vpn: u32,
+    ) {
         let Pte::DeviceExclusive { pfn, write } = self.pte(table, vpn) else { return };
         self.hit(Path::ExclusiveRestored);
         let prot = page_prot(vma);
         let bits = if write { mkwrite(vma, prot) } else { prot };
         self.counted(self.frames.map_add(pfn, 1));
         self.set_pte(mm, table, vpn, Pte::Present { pfn, bits });
+        self.device_mark(cx, DeviceMark::Restore { mm, vpn }, || self.seen_entry(mm, vpn));
     }
 
     /// `migration_entry_wait`, `pmd_migration_entry_wait`: for the end of the migration, if the
     /// entry is still one.
     pub(crate) async fn migration_entry_wait(&self, cx: &Cx, mm: MmId, vpn: u32) {
         self.ptl_lock(cx, mm).await;
-        let migrating = match (self.pmd(mm, self.pmd_number(vpn)), self.lookup_pte(mm, vpn)) {
+        match (self.pmd(mm, self.pmd_number(vpn)), self.lookup_pte(mm, vpn)) {
             (Pmd::Migration { pfn, .. }, _) | (Pmd::Table(_), Pte::Migration { pfn, .. }) => {
-                Some(pfn)
+                self.migration_entry_wait_on_locked(cx, mm, pfn).await;
             }
-            _ => None,
-        };
-        self.ptl_unlock(cx, mm);
-        if let Some(pfn) = migrating {
-            self.migration_entry_wait_on_locked(pfn).await;
+            _ => self.ptl_unlock(cx, mm),
         }
     }
 
-    /// `migration_entry_wait_on_locked`: sleeps until the folio is unlocked, without a reference.
-    pub(crate) async fn migration_entry_wait_on_locked(&self, pfn: Pfn) {
+    /// `migration_entry_wait_on_locked`: sleeps until the folio is unlocked, without a reference,
+    /// which would stop the migration. The entry keeps the folio until the PTL is dropped, and by
+    /// then this task is queued. That it was woken is only a hint.
+    async fn migration_entry_wait_on_locked(&self, cx: &Cx, mm: MmId, pfn: Pfn) {
         let head = self.frames.head(pfn);
-        self.frames.lock(head).wait(&self.machine, "PG_locked").await;
+        if self.frames.refcount(head) <= 0 {
+            self.report(Conduct::UseAfterFree);
+        }
+        let lock = self.frames.lock(head);
+        if self.has(Defect::WaitAfterUnlock) {
+            self.ptl_unlock(cx, mm);
+            self.machine.point().await;
+            if self.frames.refcount(head) <= 0 {
+                self.report(Conduct::UseAfterFree);
+            }
+            return lock.wait(&self.machine, "PG_locked").await;
+        }
+        if self.has(Defect::WaitWithoutRecheck) {
+            let locked = lock.owner().is_some();
+            self.ptl_unlock(cx, mm);
+            self.machine.point().await;
+            if locked {
+                lock.wait_unseen(&self.machine, "PG_locked").await;
+            }
+            return;
+        }
+        let release = || self.ptl_unlock(cx, mm);
+        lock.wait_releasing(&self.machine, "PG_locked", release).await;
     }
 }

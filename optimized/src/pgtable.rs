@@ -64,6 +64,13 @@ pub(crate) enum Pte {
     },
 }
 
+impl Pte {
+    /// Whether it maps its page: present, or device-private.
+    pub fn maps(self) -> bool {
+        matches!(self, Pte::Present { .. } | Pte::DevicePrivate { .. })
+    }
+}
+
 /// Index of a table in the arena.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Table(u32);

@@ -27,6 +27,8 @@ fn drains_all(op: &Op) -> bool {
             | Op::Madvise { advice: Advice::Collapse, .. }
             | Op::Gup { longterm: true, .. }
             | Op::Offline { .. }
+            | Op::DeviceMigrate { .. }
+            | Op::MigrateVmaSetup { .. }
     )
 }
 

@@ -1,6 +1,6 @@
 //! Reverse mapping (kernel: `mm/rmap.c`).
 
-use program::{Mark, MmId, ObjectId, Seen, Span};
+use program::{DeviceMark, Mark, MmId, ObjectId, Seen, Span};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -195,9 +195,8 @@ impl World {
                     (mm, span, self.set_pmd_migration_entry(cx, mm, pmd))
                 }
                 Walked::Pte { mm, table, vpn } => {
-                    let pinned = self.folio_maybe_dma_pinned(head);
                     let span = Span { start: vpn, end: vpn + 1 };
-                    (mm, span, self.set_pte_migration_entry(cx, mm, table, vpn, pinned))
+                    (mm, span, self.set_pte_migration_entry(cx, mm, table, vpn))
                 }
             };
             if self.tracing.get() {
@@ -221,8 +220,17 @@ impl World {
         mm: MmId,
         table: Table,
         vpn: u32,
-        pinned: bool,
     ) -> bool {
+        if !self.pte(table, vpn).maps() {
+            return true;
+        }
+        let done = self.replace_by_migration_entry(mm, table, vpn);
+        self.unmap_mark(cx, mm, vpn, done);
+        done
+    }
+
+    /// As [`World::set_pte_migration_entry`], for a caller that has a mark of its own.
+    pub(crate) fn replace_by_migration_entry(&self, mm: MmId, table: Table, vpn: u32) -> bool {
         let (pfn, bits, private) = match self.pte(table, vpn) {
             Pte::Present { pfn, bits } => (pfn, bits, false),
             Pte::DevicePrivate { pfn, write } => {
@@ -235,9 +243,8 @@ impl World {
         // Clear the entry first, then look for pins, as against GUP-fast.
         self.set_pte(mm, table, vpn, Pte::None);
         let exclusive = self.frames.anon(head) && self.frames.exclusive(pfn);
-        if exclusive && pinned && !private {
+        if exclusive && !private && self.folio_maybe_dma_pinned(head) {
             self.set_pte(mm, table, vpn, old);
-            self.unmap_mark(cx, mm, vpn, false);
             return false;
         }
         if exclusive {
@@ -250,7 +257,6 @@ impl World {
         self.set_pte(mm, table, vpn, Pte::Migration { pfn, kind, dirty: bits.dirty });
         self.counted(self.frames.map_add(pfn, -1));
         self.folio_put(head);
-        self.unmap_mark(cx, mm, vpn, true);
         true
     }
 
@@ -390,12 +396,12 @@ impl World {
             let tail = page != head;
             if tail || !self.folio_trylock(cx, head) {
                 self.hit(Path::ExclusiveFailed);
-                self.folio_put(head);
+                self.unhold(cx, head, 1, program::Foll::Get);
                 found.push(None);
             } else if !self.folio_make_device_exclusive(cx, head, mm, vpn).await {
                 self.hit(Path::ExclusiveFailed);
                 self.folio_unlock(cx, head);
-                self.folio_put(head);
+                self.unhold(cx, head, 1, program::Foll::Get);
                 found.push(None);
             } else {
                 found.push(Some(page));
@@ -411,6 +417,7 @@ impl World {
             return false;
         }
         let mut valid = false;
+        let mut replaced = Vec::new();
         let one = |walked| {
             let Walked::Pte { mm: of, table, vpn: at } = walked else { return false };
             let Pte::Present { pfn, bits } = self.pte(table, at) else { return false };
@@ -420,11 +427,19 @@ impl World {
             self.set_pte(of, table, at, Pte::None);
             self.set_pte(of, table, at, entry);
             self.folio_remove_rmap_pte(pfn);
+            let mark = DeviceMark::Exclusive { mm: of, vpn: at };
+            self.device_mark(cx, mark, || self.seen_entry(of, at));
+            if self.tracing.get() {
+                replaced.push((of, at));
+            }
             true
         };
         self.rmap_lock_read().await;
         self.rmap_walk_locked(cx, head, false, one).await;
         self.rmap_unlock_read();
+        for (of, at) in replaced {
+            self.flush_tlb_page(cx, of, at).await; // of ptep_clear_flush
+        }
         valid && self.frames.mapcount(head) == 0
     }
 }

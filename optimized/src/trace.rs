@@ -3,7 +3,7 @@
 //! A mark belongs to the segment of its effect: no scheduling point may lie between. Outside of a
 //! phase nothing is recorded.
 
-use program::{Foll, Mark, Marked, MmId, Seen, Site};
+use program::{DeviceMark, Foll, Mark, Marked, MmId, Seen, Site};
 
 use crate::folio::GUP_PIN_COUNTING_BIAS;
 use crate::frame::{Pfn, ZERO_PFN};
@@ -18,6 +18,12 @@ impl World {
             let (mark, seen) = mark();
             self.record(Marked { number: Some(cx.number), cpu: cx.cpu, mark, seen });
         }
+    }
+
+    /// Records a step of a driver.
+    #[inline]
+    pub(crate) fn device_mark(&self, cx: &Cx, mark: DeviceMark, seen: impl FnOnce() -> Seen) {
+        self.mark(cx, || (Mark::Device(mark), seen()));
     }
 
     #[cold]

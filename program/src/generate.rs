@@ -59,7 +59,7 @@ impl Campaign {
 pub const PHASE_KINDS: u64 = {
     let (mut mask, mut at) = (0, 0);
     while at < Kind::ALL.len() {
-        if Kind::ALL[at].has_marks() {
+        if Kind::ALL[at].has_marks() && !Kind::ALL[at].outlasts_marks() {
             mask |= 1 << Kind::ALL[at] as u64;
         }
         at += 1;

@@ -160,30 +160,29 @@ impl Kind {
 
     /// Whether its steps are marked (`docs/steps.md`), so that it can run beside others.
     pub const fn has_marks(self) -> bool {
-        Kind::DEVICE >> self as u32 & 1 == 0
-            && !matches!(
-                self,
-                Kind::Mremap
-                    | Kind::Collapse
-                    | Kind::PinLongterm
-                    | Kind::PinLongtermFast
-                    | Kind::Walk
-                    | Kind::Offline
-                    | Kind::LockPage
-                    | Kind::UnlockPage
-                    | Kind::UffdRegister
-                    | Kind::UffdRegisterSigbus
-                    | Kind::UffdUnregister
-                    | Kind::UffdCopy
-                    | Kind::UffdZeroPage
-                    | Kind::UffdWake
-            )
+        !matches!(
+            self,
+            Kind::Mremap
+                | Kind::Collapse
+                | Kind::PinLongterm
+                | Kind::PinLongtermFast
+                | Kind::Walk
+                | Kind::Offline
+                | Kind::LockPage
+                | Kind::UnlockPage
+                | Kind::UffdRegister
+                | Kind::UffdRegisterSigbus
+                | Kind::UffdUnregister
+                | Kind::UffdCopy
+                | Kind::UffdZeroPage
+                | Kind::UffdWake
+        )
     }
 
     /// Whether later steps meet what it leaves behind (a folio lock, an armed VMA, a device's
     /// entry) in ways that have no marks yet.
     pub const fn outlasts_marks(self) -> bool {
-        Kind::DEVICE >> self as u32 & 1 == 1
+        matches!(self, Kind::MigrateVmaSetup | Kind::MigrateDeviceRange)
             || matches!(self, Kind::LockPage | Kind::UffdRegister | Kind::UffdRegisterSigbus)
     }
 

@@ -6,6 +6,7 @@
 
 pub mod arena;
 pub mod codec;
+pub mod device_mark;
 pub mod digest;
 pub mod edit;
 pub mod expect;
@@ -30,6 +31,7 @@ pub mod validate;
 
 pub use arena::Arena;
 pub use codec::{DecodeError, Decoder, decode_strict};
+pub use device_mark::DeviceMark;
 pub use digest::{Birth, Name};
 pub use expect::{Expect, Field, Target};
 pub use family::Family;

@@ -6,6 +6,7 @@
 //! order, one relation at a time, and must see the same. `docs/steps.md` is the table: which
 //! operation has which marks, where they are placed, what each means.
 
+use crate::device_mark::DeviceMark;
 use crate::digest::Name;
 use crate::op::{MmId, Site};
 use crate::outcome::Ret;
@@ -138,6 +139,8 @@ pub enum Mark {
     /// References are frozen and every page becomes a folio, held by the operation, `isolated` or
     /// on the LRU. Sees whether they could be frozen.
     Split { folio: Name, isolated: bool },
+    /// A step of a driver.
+    Device(DeviceMark),
 }
 
 /// What a step saw or left.
@@ -176,6 +179,7 @@ impl Mark {
     /// The address space that it is about.
     pub fn mm(&self) -> Option<MmId> {
         match *self {
+            Mark::Device(mark) => mark.address().map(|(mm, _)| mm),
             Mark::Load { mm, .. }
             | Mark::Store { mm, .. }
             | Mark::Forbidden { mm, .. }
@@ -262,6 +266,7 @@ impl Mark {
             Mark::Move { .. } => "move",
             Mark::CanSplit { .. } => "can-split",
             Mark::Split { .. } => "split",
+            Mark::Device(mark) => mark.name(),
         }
     }
 }

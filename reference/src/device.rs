@@ -33,11 +33,23 @@ pub(crate) struct Migration {
     pub start: u32,
     pub slots: Vec<Slot>,
     pub device: Device,
+    pub select: Select,
+    /// For a fault, which holds the page.
+    pub fault: bool,
     pub task: TaskId,
     /// Destinations were allocated, and the pages moved.
     pub paged: bool,
 }
-reuse_clone!(Migration { mm, start, slots, device, task, paged });
+reuse_clone!(Migration { mm, start, slots, device, select, fault, task, paged });
+
+/// What a migration can do with a page.
+pub(crate) enum Collected {
+    Page(FolioId),
+    /// Fill it in.
+    Hole,
+    /// Leave it alone.
+    Nothing,
+}
 
 impl State {
     /// `migrate_vma_setup`: the pages ready to move, holes among them.
@@ -60,7 +72,7 @@ impl State {
         Ok(ready)
     }
 
-    fn keep(&mut self, id: MigrationId, open: Migration) {
+    pub fn keep(&mut self, id: MigrationId, open: Migration) {
         let at = usize::from(id.0);
         while self.migrations.len() <= at {
             self.migrations.push(None);
@@ -69,7 +81,7 @@ impl State {
         self.migrations[at] = Some(open);
     }
 
-    fn take(&mut self, id: MigrationId) -> Option<Migration> {
+    pub fn take(&mut self, id: MigrationId) -> Option<Migration> {
         let open = self.migrations.get_mut(usize::from(id.0))?.take()?;
         self.migration_terms(id, &open, false);
         Some(open)
@@ -110,8 +122,9 @@ impl State {
             return fail(Errno::EINVAL);
         };
         let slots = Vec::new();
+        let (of, start) = (Some(mm), span.start);
         let mut open =
-            Migration { mm: Some(mm), start: span.start, slots, device, task, paged: false };
+            Migration { mm: of, start, slots, device, select, fault: false, task, paged: false };
         for (pmd, first, last) in pmds(span.start, span.end, self.ptes) {
             if let Pmd::Huge(entry) = self.pmd(mm, pmd)
                 && !self.split_for_migration(entry)
@@ -120,7 +133,7 @@ impl State {
                 continue;
             }
             for vpn in first..last {
-                let slot = self.collect(&open, mm, vpn, &vma, select);
+                let slot = self.collect(&open, mm, vpn, &vma);
                 open.slots.push(slot);
             }
         }
@@ -146,29 +159,49 @@ impl State {
     }
 
     /// One page: taken, a hole to be filled, or left alone.
-    fn collect(&mut self, open: &Migration, mm: MmId, vpn: u32, vma: &Vma, select: Select) -> Slot {
-        let hole = if vma.is_anonymous() { HOLE } else { Slot::default() };
-        let Some(entry) = self.entry(mm, vpn) else { return hole };
-        let Page::Of(folio, sub) = entry.page else {
-            return if select.has(Select::SYSTEM) { HOLE } else { Slot::default() };
-        };
-        let selected = match Device::owner(self.ledger.folio(folio).place) {
-            None => select.has(Select::SYSTEM),
-            Some(owner) => owner == open.device && select.has(Select::of(owner)),
-        };
-        let small = self.ledger.folio(folio).order == 0;
-        if !entry.kind.maps() || !selected || !small || self.is_locked(folio) {
-            return Slot::default();
+    pub fn collect(&mut self, open: &Migration, mm: MmId, vpn: u32, vma: &Vma) -> Slot {
+        match self.collectable(open, mm, vpn, vma) {
+            Collected::Hole => HOLE,
+            Collected::Nothing => Slot::default(),
+            Collected::Page(folio) => {
+                self.ledger.relate(folio, Owner::Migration { task: open.task });
+                self.set_migration_entry(mm, vpn);
+                Slot { source: Some(folio), ..HOLE }
+            }
         }
-        let owner = Owner::Migration { task: open.task };
-        self.ledger.relate(folio, owner);
-        let exclusive = self.ledger.folio(folio).pages[sub as usize].exclusive;
-        if exclusive && entry.is_present() && self.ledger.folio(folio).maybe_pinned() {
-            self.ledger.unrelate(folio, owner);
-            return Slot::default();
+    }
+
+    /// What a migration can do with a page.
+    pub fn collectable(&self, open: &Migration, mm: MmId, vpn: u32, vma: &Vma) -> Collected {
+        if let Pmd::Huge(_) = self.pmd(mm, vpn / self.ptes) {
+            return Collected::Nothing;
         }
-        self.set_migration_entry(mm, vpn);
-        Slot { source: Some(folio), ..HOLE }
+        let Some(entry) = self.entry(mm, vpn) else {
+            return if vma.is_anonymous() { Collected::Hole } else { Collected::Nothing };
+        };
+        let Page::Of(id, sub) = entry.page else {
+            let select = open.select.has(Select::SYSTEM);
+            return if select { Collected::Hole } else { Collected::Nothing };
+        };
+        let folio = self.ledger.folio(id);
+        let selected = match Device::owner(folio.place) {
+            None => open.select.has(Select::SYSTEM),
+            Some(owner) => owner == open.device && open.select.has(Select::of(owner)),
+        };
+        let exclusive = entry.is_present() && folio.pages[sub as usize].exclusive;
+        let pinned = exclusive && folio.maybe_pinned();
+        if !entry.kind.maps() || !selected || folio.order > 0 || self.is_locked(id) || pinned {
+            return Collected::Nothing;
+        }
+        Collected::Page(id)
+    }
+
+    /// Nobody else refers to a page whose mappings are gone; one more than expected may hold a page
+    /// of a device (A13).
+    pub fn checked(&self, fault: bool, id: FolioId) -> bool {
+        let folio = self.ledger.folio(id);
+        let (cached, slack) = (folio.cached().is_some(), folio.place.is_zone_device());
+        folio.refcount() <= 1 + u64::from(fault) + u64::from(cached) + u64::from(slack)
     }
 
     /// A mapping becomes a migration entry, which remembers write, AE and dirty.
@@ -206,10 +239,7 @@ impl State {
                     self.set_migration_entry(mm, vpn);
                 }
             }
-            // One more than expected may hold a page of a device (A13).
-            let cached = u64::from(self.ledger.folio(folio).cached().is_some());
-            let slack = u64::from(!system);
-            if self.ledger.folio(folio).refcount() > 1 + cached + slack {
+            if !self.checked(false, folio) {
                 if system {
                     self.lru_add(folio);
                 }
@@ -278,7 +308,12 @@ impl State {
         }
     }
 
-    fn destination(&mut self, open: &Migration, index: usize, to: Direction) -> Option<FolioId> {
+    pub fn destination(
+        &mut self,
+        open: &Migration,
+        index: usize,
+        to: Direction,
+    ) -> Option<FolioId> {
         let Slot { source, migrate, .. } = open.slots[index];
         let from_device = source.is_some_and(|folio| self.is_zone_device(folio));
         if !migrate || from_device != (to == Direction::ToSystem) {
@@ -299,7 +334,7 @@ impl State {
         Some(new)
     }
 
-    fn may_move(&mut self, open: &Migration, index: usize) -> bool {
+    pub fn may_move(&mut self, open: &Migration, index: usize) -> bool {
         let Slot { source, migrate, destination } = open.slots[index];
         let Some(new) = destination else { return false };
         let Some(folio) = source else {
@@ -307,7 +342,7 @@ impl State {
         };
         // Anonymous memory alone goes to a device; references must be exact now.
         let folio = self.ledger.folio(folio);
-        folio.cached().is_none() && folio.refcount() == 1
+        folio.cached().is_none() && folio.refcount() == 1 + u64::from(open.fault)
     }
 
     /// `migrate_vma_insert_page`: fills a hole, if it still is one.
@@ -364,7 +399,17 @@ impl State {
     /// `migrate_device_range` over all pages of a device, the oldest first.
     pub fn setup_range(&mut self, device: Device, task: TaskId) -> Migration {
         let slots = Vec::new();
-        let mut open = Migration { mm: None, start: 0, slots, device, task, paged: false };
+        let select = Select(0);
+        let mut open = Migration {
+            mm: None,
+            start: 0,
+            slots,
+            device,
+            select,
+            fault: false,
+            task,
+            paged: false,
+        };
         for folio in self.pages_of(device) {
             if self.is_locked(folio) {
                 open.slots.push(Slot::default());

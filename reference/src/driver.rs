@@ -52,7 +52,7 @@ impl State {
         to: Direction,
     ) -> Done<u32> {
         let select = match to {
-            Direction::ToDevice => Select::SYSTEM,
+            Direction::ToDevice => Select(Select::SYSTEM.0 | Select::of(device).0),
             Direction::ToSystem => Select::of(device),
         };
         let (mut at, mut moved) = (span.start, 0);

@@ -102,11 +102,16 @@ impl State {
         for (of, at) in places {
             let Some(entry) = self.entry(of, at).filter(Entry::is_present) else { break };
             valid |= (of, at) == (mm, vpn) && entry.write;
-            let kind = EntryKind::DeviceExclusive;
-            self.set_entry(of, at, Some(Entry { kind, read: false, dirty: false, ..entry }));
-            self.removed_mapping(entry.page);
+            self.set_exclusive_entry(of, at, entry);
         }
         valid && self.ledger.folio(folio).mapcount() == 0
+    }
+
+    /// A mapping becomes a device-exclusive entry.
+    pub fn set_exclusive_entry(&mut self, mm: MmId, vpn: u32, entry: Entry) {
+        let kind = EntryKind::DeviceExclusive;
+        self.set_entry(mm, vpn, Some(Entry { kind, read: false, dirty: false, ..entry }));
+        self.removed_mapping(entry.page);
     }
 
     /// `restore_exclusive_pte`: a mapping again, writable if it was.

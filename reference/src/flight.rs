@@ -3,6 +3,7 @@
 
 use program::{Advice, Call, Entry, Errno, HandleId, MmId, Op, Range, Ret, Span};
 
+use crate::device::{Migration, count};
 use crate::page_alloc::Now;
 use crate::state::{State, reuse_clone};
 
@@ -22,8 +23,12 @@ pub(crate) struct Flight {
     pub missed: bool,
     /// One was left.
     pub left: bool,
+    /// The device migration that it has in hand.
+    pub open: Option<Migration>,
+    /// Pages that its device migrations moved.
+    pub moved: u32,
 }
-reuse_clone!(Flight { number, now, void, done, error, missed, left });
+reuse_clone!(Flight { number, now, void, done, error, missed, left, open, moved });
 
 impl State {
     /// The operation begins.
@@ -32,6 +37,7 @@ impl State {
         flight.now.begin(call.number, call.step);
         flight.now.marked = true;
         flight.void = !self.has_objects(&call.step.op) || matches!(call.step.op, Op::Nop);
+        flight.open = self.take_migration(&call.step.op);
         if let (Op::Gup { handle, foll, .. }, false) = (call.step.op, flight.void) {
             self.create_handle(handle, foll == program::Foll::Pin);
         }
@@ -81,6 +87,27 @@ impl State {
                 let ret = failed.unwrap_or(Ret::Ok(0));
                 self.is_protected(mm, span(call)?).then_some(ret)
             }
+            Op::MigrateVmaSetup { .. } | Op::MigrateDeviceRange { .. } => {
+                failed.or_else(|| flight.open.as_ref().map(|open| Ret::Ok(count(open))))
+            }
+            Op::MigrateVmaPages { .. } => flight.open.as_ref().map(|open| match open.paged {
+                true => Ret::Void,
+                false => Ret::Ok(count(open)),
+            }),
+            Op::MigrateVmaFinalize { .. } => flight.open.is_none().then_some(Ret::Ok(0)),
+            _ if flight.open.is_some() => None, // a migration that was not finalized
+            Op::DeviceMigrate { .. } => failed
+                .filter(|failed| *failed == Ret::Err(Errno::EINVAL))
+                .or(Some(Ret::Ok(flight.moved))),
+            Op::DeviceEvict { .. } => Some(Ret::Ok(flight.moved)),
+            Op::HmmRangeFault { range, .. }
+            | Op::DeviceRead { range, .. }
+            | Op::DeviceWrite { range, .. } => match flight.error {
+                Some(Errno::EPERM) => Some(Ret::Err(Errno::EPERM)),
+                Some(_) => Some(Ret::Err(Errno::EFAULT)),
+                None => whole(range),
+            },
+            Op::MakeDeviceExclusive { range, .. } => whole(range).or(Some(Ret::Err(Errno::EBUSY))),
             Op::Exit { mm } => (!self.is_live(mm)).then_some(Ret::Ok(0)),
             _ => Some(failed.unwrap_or(Ret::Ok(0))),
         }
@@ -105,6 +132,11 @@ impl State {
     pub fn forbidden(&self, op: &Op, mm: MmId, vpn: u32) -> Errno {
         match op {
             Op::Gup { .. } => Errno::EFAULT,
+            Op::DeviceMigrate { .. } => Errno::EINVAL,
+            Op::HmmRangeFault { .. } | Op::DeviceRead { .. } | Op::DeviceWrite { .. } => {
+                let readable = self.vma(mm, vpn).is_some_and(|vma| vma.is_readable());
+                if readable { Errno::EPERM } else { Errno::EFAULT }
+            }
             Op::Madvise { .. } if self.vma(mm, vpn).is_none() => Errno::ENOMEM,
             Op::Madvise { .. } => Errno::EINVAL,
             _ => Errno::SIGSEGV,

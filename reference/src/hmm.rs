@@ -18,7 +18,7 @@ struct Range {
 }
 
 /// What is said of a page.
-type Found = (u8, Option<Page>);
+pub(crate) type Found = (u8, Option<Page>);
 
 impl Range {
     /// Whether a page with these flags must be faulted, and if so, for writing.
@@ -169,6 +169,26 @@ impl State {
                 (hmm::READ | write | kind, Some(entry.page), true)
             }
             _ => (0, None, true),
+        }
+    }
+
+    /// What is said of a page of which nothing is asked.
+    pub fn hmm_flags(&self, mm: MmId, vpn: u32, device: Device) -> Found {
+        let span = Span { start: vpn, end: vpn + 1 };
+        let range = Range { mm, span, device, request: Request::Nothing, odd: false };
+        let readable = self.vma(mm, vpn).is_some_and(|vma| vma.is_readable());
+        match self.pmd(mm, vpn / self.ptes) {
+            _ if !readable => (hmm::ERROR, None),
+            Pmd::Huge(entry) if entry.is_present() => {
+                let write = if entry.write { hmm::WRITE } else { 0 };
+                let page = self.translate(mm, vpn).map(|mapped| mapped.entry.page);
+                (hmm::READ | write | hmm::HUGE, page)
+            }
+            Pmd::None | Pmd::Huge(_) => (0, None),
+            Pmd::Table => {
+                let (flags, page, _) = self.hmm_pte(&range, vpn);
+                (flags, page)
+            }
         }
     }
 

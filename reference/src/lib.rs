@@ -25,6 +25,7 @@ mod longterm;
 mod lru;
 mod madvise;
 mod mark;
+mod mark_device;
 mod mark_migrate;
 mod migrate;
 mod mm;

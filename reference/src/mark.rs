@@ -34,7 +34,9 @@ impl State {
         let mut flight = self.flights.swap_remove(at);
         if mark == Mark::Return {
             self.stale.retain(|stale| stale.number != call.number);
-            return self.landed(call, &flight).map(Seen::Ret);
+            let ret = self.landed(call, &flight);
+            self.keep_migration(&call.step.op, flight.open);
+            return ret.map(Seen::Ret);
         }
         std::mem::swap(&mut self.now, &mut flight.now);
         let seen = if flight.void { None } else { self.own_mark(call, &mut flight, mark) };
@@ -83,6 +85,8 @@ impl State {
                 flight.missed = true;
                 Some(Seen::Nothing)
             }
+            // What a driver makes of it has a mark of its own.
+            Mark::Refused { .. } if flight.open.is_some() => Some(Seen::Nothing),
             Mark::Refused { site, second } => {
                 // A huge page has small ones in its place, GUP-fast has the slow walk.
                 if !matches!(site, Site::Huge | Site::GrabFast) {
@@ -139,13 +143,19 @@ impl State {
                 flight.done += 1;
                 Some(self.seen_data(page))
             }
+            Mark::Device(mark) => self.device_mark(call, flight, mark),
             Mark::Vmas { mm, span } => self.change_vmas(op, call, mm, span),
             _ => match *op {
                 Op::Gup { handle, entry, foll, write, longterm, .. } => {
                     let unlockable = entry != EntryPoint::Slow;
                     let want = Want { pin: foll == Foll::Pin, write, longterm, unlockable };
                     let walk = Walk { handle, want, fast: entry != EntryPoint::Slow };
-                    self.gup_mark(call, flight, walk, mark).or_else(|| self.shared_mark(mark))
+                    let seen = self.gup_mark(call, flight, walk, mark);
+                    let seen = seen.or_else(|| self.migrate_mark(op, flight, mark));
+                    seen.or_else(|| self.shared_mark(mark))
+                }
+                Op::MakeDeviceExclusive { .. } if matches!(mark, Mark::Grab { .. }) => {
+                    self.exclusive_grab(mark)
                 }
                 _ => match self.migrate_mark(op, flight, mark) {
                     Some(seen) => Some(seen),
@@ -156,7 +166,7 @@ impl State {
     }
 
     /// The next pages of its range are done, from `vpn` on.
-    fn advance(&self, call: Call<'_>, flight: &mut Flight, vpn: u32, pages: u32) -> Option<()> {
+    pub fn advance(&self, call: Call<'_>, flight: &mut Flight, vpn: u32, pages: u32) -> Option<()> {
         let in_order = span(call)?.start + flight.done == vpn;
         flight.done += pages;
         flight.error = None;

@@ -24,8 +24,10 @@ impl State {
             }
             Mark::Busy { folio } => {
                 flight.missed = true;
-                if matches!(op, Op::SplitFolio { .. }) {
-                    flight.error = Some(Errno::EBUSY);
+                match op {
+                    Op::SplitFolio { .. } => flight.error = Some(Errno::EBUSY),
+                    Op::Fork { .. } => flight.error = Some(Errno::ENOMEM),
+                    _ => {}
                 }
                 Some(Seen::Flag(self.is_locked(self.ledger.find(folio)?)))
             }

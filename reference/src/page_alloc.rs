@@ -93,7 +93,10 @@ impl State {
 
     /// Names a new folio. Nobody holds it yet.
     pub fn born(&mut self, birth: Birth, order: u8, place: Place, anon: bool) -> FolioId {
-        let nth = self.now.births.iter().filter(|earlier| **earlier == birth).count() as u32;
+        let nth = match birth {
+            Birth::Migrate(_) => 0, // a folio migrates away once
+            _ => self.now.births.iter().filter(|earlier| **earlier == birth).count() as u32,
+        };
         self.now.births.push(birth);
         self.ledger.alloc(Name::new(self.now.number, birth, nth), order, place, anon)
     }

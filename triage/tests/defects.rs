@@ -14,11 +14,15 @@ const MAX_STEPS: u64 = 12;
 const BUDGET: u32 = 200_000;
 /// These show too, but late (with seed 1 after 602,050, 377,185, 37,256 and 16,390 programs), which
 /// is too long for a test; `lockstep/tests/corpus.rs` sees each.
-const RARE: [Defect; 4] = [
+const RARE: [Defect; 8] = [
     Defect::OrphanMigrationEntry,
     Defect::MixedBatchNotPutBack,
     Defect::DriverMapsWithoutRecheck,
     Defect::NullDestination,
+    Defect::TrylockFailureIsSuccess,
+    Defect::FaultFolioUnlockedByRestore,
+    Defect::SpinStarvesDrain,
+    Defect::DrainMovedUp,
 ];
 
 fn hunt(defect: Defect, seed: u64) -> Result<(), String> {

@@ -107,6 +107,33 @@ impl BitLock {
         }
     }
 
+    /// Sleeps as [`BitLock::wait`] does, for a task that keeps the bit's object alive by a spinlock:
+    /// `release` drops that one when the task is queued, so that nothing happens to the object in
+    /// between (kernel: `migration_entry_wait_on_locked`).
+    pub async fn wait_releasing(
+        &self,
+        machine: &Machine,
+        name: &'static str,
+        release: impl FnOnce(),
+    ) {
+        machine.point_at(Event::on(self, Access::Read)).await;
+        let owner = self.owner.get();
+        machine.seen(u64::from(owner.is_some()));
+        release();
+        machine.may_sleep(name);
+        if owner.is_some() {
+            let task = machine.name.get();
+            machine.wait_as(task, Wait::BitShared, address(self), name, owner).await;
+        }
+    }
+
+    /// Sleeps until the next release without a look at the bit (a planted defect): if it is free
+    /// already, nobody may come.
+    pub async fn wait_unseen(&self, machine: &Machine, name: &'static str) {
+        let (task, owner) = (machine.name.get(), self.owner.get());
+        machine.wait_as(task, Wait::BitShared, address(self), name, owner).await;
+    }
+
     /// `folio_unlock`, in one step with what came before.
     #[inline]
     pub fn unlock(&self, machine: &Machine, task: Task, name: &'static str) {

@@ -16,11 +16,15 @@ pub struct Made {
 }
 
 /// Found once in some ten or hundred thousand programs: too rare to make artifacts of here.
-const RARE: [Defect; 4] = [
+const RARE: [Defect; 8] = [
     Defect::OrphanMigrationEntry,
     Defect::MixedBatchNotPutBack,
     Defect::DriverMapsWithoutRecheck,
     Defect::NullDestination,
+    Defect::TrylockFailureIsSuccess,
+    Defect::FaultFolioUnlockedByRestore,
+    Defect::SpinStarvesDrain,
+    Defect::DrainMovedUp,
 ];
 
 /// The first `count` defects of the catalogue that are told apart by their names alone.
