@@ -12,6 +12,7 @@ use std::fmt;
 use optimized::{Defects, Path};
 use program::{Foll, Kind, Op, Program};
 
+use crate::compare::Value;
 use crate::minimise::minimise;
 use crate::run::{Lockstep, Options};
 use crate::verdict::{Class, Divergence, Verdict, When};
@@ -21,8 +22,10 @@ use crate::verdict::{Class, Divergence, Verdict, When};
 pub struct Sight {
     /// The class: `refcount-leak`, `conduct-free-of-mapped-folio`…
     class: String,
-    /// The operation in whose step it was noticed.
+    /// The operation in whose step it was noticed; of a whole phase, what its tasks were at.
     operation: String,
+    /// Whether it was seen while operations ran beside each other.
+    together: bool,
     /// The paths that do work and were taken there.
     work: BTreeSet<&'static str>,
 }
@@ -71,20 +74,24 @@ impl Sight {
         );
         let operation = match divergence.when {
             _ if late => "any".to_owned(),
-            When::Phase(_) => "phase".to_owned(),
+            When::Phase(_) => tale(divergence),
             When::Step(_, step) => Kind::of(&step.op).name().to_owned(),
             When::Ending(step) => format!("end-{}", Kind::of(&step.op).name()),
             When::Start | When::End => "end".to_owned(),
         };
-        let work = paths.into_iter().filter(|path| !late && !setting(path)).collect();
-        Sight { class: divergence.class.to_string(), operation, work }
+        // Which of the paths of a phase matter nobody can say.
+        let together = !divergence.trace.is_empty();
+        let silent = late || together;
+        let work = paths.into_iter().filter(|path| !silent && !setting(path)).collect();
+        Sight { class: divergence.class.to_string(), operation, together, work }
     }
 
     /// What is seen of a panic at a place in the source.
     pub fn of_panic(place: &str) -> Sight {
         // Lines move.
         let file = place.split(':').next().unwrap_or(place);
-        Sight { class: "panic".to_owned(), operation: file.to_owned(), work: BTreeSet::new() }
+        let work = BTreeSet::new();
+        Sight { class: "panic".to_owned(), operation: file.to_owned(), together: false, work }
     }
 
     /// Whether `other` can be the same finding seen in a smaller program: of the same class, in a
@@ -103,6 +110,9 @@ impl Sight {
             return self.covers(other);
         }
         let symptom = self.class == other.class && self.operation == other.operation;
+        if self.together || other.together {
+            return symptom;
+        }
         match (self.work.is_empty(), other.work.is_empty()) {
             (true, true) => true,
             (false, false) => !self.work.is_disjoint(&other.work),
@@ -161,6 +171,23 @@ impl fmt::Display for Signature {
         }
         Ok(())
     }
+}
+
+/// What the tasks of a phase were at, whichever tasks they were: `has-interrupts-off+waits-for-PTL`.
+fn tale(divergence: &Divergence) -> String {
+    let told = divergence.fields.iter().find_map(|field| match &field.optimized {
+        Value::Text(text) => Some(text.as_str()),
+        _ => None,
+    });
+    let plain = |word: &&str| {
+        !matches!(*word, "" | "task" | "of") && !word.contains(|c: char| c.is_ascii_digit())
+    };
+    let words = |clause: &str| {
+        let words = clause.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(plain);
+        words.collect::<Vec<_>>().join("-")
+    };
+    let clauses: BTreeSet<String> = told.unwrap_or("phase").split(';').map(words).collect();
+    clauses.into_iter().collect::<Vec<_>>().join("+")
 }
 
 /// The kinds of a program's operations.
