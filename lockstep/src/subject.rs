@@ -3,6 +3,7 @@
 use machine::Strategy;
 use optimized::{Cost, Variant, World};
 use program::{Call, Marked, Model, Outcome};
+use reference::Reference;
 
 /// The side under test: a model that also watches its own conduct and counts the paths it takes.
 pub trait Subject: Model {
@@ -124,3 +125,6 @@ impl Subject for World {
         (self.variant() == Variant::Batched).then(|| World::of(Variant::PageAtATime))
     }
 }
+
+/// The reference beside itself: two versions of the kernel, or the comparison under test.
+impl Subject for Reference {}

@@ -51,36 +51,6 @@ impl Replay for Planted {}
 
 impl Subject for Planted {}
 
-/// The reference beside itself.
-#[derive(Clone)]
-struct Twin(Reference);
-
-impl Model for Twin {
-    fn reset(&mut self, shape: &Shape) {
-        self.0.reset(shape);
-    }
-
-    fn step(&mut self, call: Call<'_>, out: &mut Outcome) {
-        self.0.step(call, out);
-    }
-
-    fn digest(&self) -> u64 {
-        self.0.digest()
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        self.0.snapshot()
-    }
-
-    fn teardown(&mut self) {
-        self.0.teardown();
-    }
-}
-
-impl Replay for Twin {}
-
-impl Subject for Twin {}
-
 const FAST: Options = Options { paranoid: false };
 const PARANOID: Options = Options { paranoid: true };
 
@@ -93,7 +63,7 @@ fn random(index: u64) -> Program {
 
 /// A program and a step after which the error can be planted.
 fn place_for(plant: Plant) -> Option<(Program, usize)> {
-    let mut lockstep = Lockstep::of(Reference::new(), Twin(Reference::new()));
+    let mut lockstep = Lockstep::of(Reference::new(), Reference::new());
     for program in (0..20_000).map(random) {
         let mut place = None;
         lockstep.observe(&program, &FAST, |moment| {
@@ -130,7 +100,7 @@ fn an_error_in_any_field_is_found_at_that_very_step() {
 
 #[test]
 fn the_reference_agrees_with_itself_and_keeps_the_invariants() {
-    let mut lockstep = Lockstep::of(Reference::new(), Twin(Reference::new()));
+    let mut lockstep = Lockstep::of(Reference::new(), Reference::new());
     for index in 0..3_000 {
         let verdict = lockstep.run(&random(index), &PARANOID);
         assert_eq!(verdict, Verdict::Clean, "program {index}: {}", random(index));
@@ -144,7 +114,7 @@ fn the_reference_agrees_with_itself_and_keeps_the_invariants() {
 #[test]
 fn one_run_in_a_hundred_compares_full_snapshots_and_the_choice_is_the_same_every_time() {
     let count = || {
-        let mut lockstep = Lockstep::of(Reference::new(), Twin(Reference::new()));
+        let mut lockstep = Lockstep::of(Reference::new(), Reference::new());
         for index in 0..5_000 {
             assert_eq!(lockstep.run(&random(index), &FAST), Verdict::Clean);
         }
@@ -156,7 +126,7 @@ fn one_run_in_a_hundred_compares_full_snapshots_and_the_choice_is_the_same_every
 }
 
 /// Misbehaves at one step, with a right state.
-struct Rude(Twin, usize, bool);
+struct Rude(Reference, usize, bool);
 
 impl Model for Rude {
     fn reset(&mut self, shape: &Shape) {
@@ -196,7 +166,7 @@ impl Subject for Rude {
 #[test]
 fn misconduct_is_found_although_the_states_agree() {
     let program = random(1);
-    let rude = Rude(Twin(Reference::new()), 2, false);
+    let rude = Rude(Reference::new(), 2, false);
     let verdict = Lockstep::of(Reference::new(), rude).run(&program, &FAST);
     let divergence = verdict.divergence().expect("misconduct is a finding");
     assert_eq!(divergence.class, Class::Conduct("rude"));
@@ -209,7 +179,7 @@ fn misconduct_is_found_although_the_states_agree() {
 type Lie = fn(&mut Outcome);
 
 /// Lies at one step.
-struct Liar(Twin, usize, Lie);
+struct Liar(Reference, usize, Lie);
 
 impl Model for Liar {
     fn reset(&mut self, shape: &Shape) {
@@ -248,7 +218,7 @@ fn a_wrong_result_and_wrong_data_are_found_although_the_states_agree() {
         (|out| out.ret = Ret::Void, Class::Result),
     ];
     for (lie, class) in lies {
-        let liar = Liar(Twin(Reference::new()), 3, lie);
+        let liar = Liar(Reference::new(), 3, lie);
         let program = random(4);
         let verdict = Lockstep::of(Reference::new(), liar).run(&program, &FAST);
         assert_eq!(verdict.class(), Some(class));
@@ -259,7 +229,7 @@ fn a_wrong_result_and_wrong_data_are_found_although_the_states_agree() {
 #[test]
 fn a_run_knows_nothing_of_the_one_before() {
     let lie: Lie = |out| out.ret = Ret::Ok(77);
-    let mut lockstep = Lockstep::of(Reference::new(), Liar(Twin(Reference::new()), 3, lie));
+    let mut lockstep = Lockstep::of(Reference::new(), Liar(Reference::new(), 3, lie));
     let (long, short) = (random(4), Program::sequential(Shape::default(), []));
     for _ in 0..2 {
         assert_eq!(lockstep.run(&long, &FAST).class(), Some(Class::Result));

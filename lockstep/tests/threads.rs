@@ -14,7 +14,8 @@ const SHARED: [(&str, &str); 1] = [("A72", "A71")];
 fn entries() -> BTreeMap<&'static str, (&'static str, &'static str)> {
     let rows = PAGE.lines().filter_map(|line| {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        let is_id = |id: &str| id.starts_with('A') && id[1..].starts_with(|c: char| c.is_ascii_digit());
+        let is_id =
+            |id: &str| id.starts_with('A') && id[1..].starts_with(|c: char| c.is_ascii_digit());
         match cells[..] {
             [id, kind, text] if is_id(id) => Some((id, (kind, text))),
             _ => None,
