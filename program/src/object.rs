@@ -30,10 +30,10 @@ impl Object {
     }
 }
 
-impl Op {
-    /// The address space that it works on.
-    pub fn mm(&self) -> Option<MmId> {
-        match *self {
+/// The field of an operation that works on an address space, by value or by reference.
+macro_rules! mm_of {
+    ($op:expr) => {
+        match $op {
             Op::Mmap { mm, .. }
             | Op::Munmap { mm, .. }
             | Op::Mprotect { mm, .. }
@@ -57,84 +57,55 @@ impl Op {
             | Op::MakeDeviceExclusive { mm, .. } => Some(mm),
             _ => None,
         }
+    };
+}
+
+/// The field of an operation that works on a range, by value or by reference.
+macro_rules! range_of {
+    ($op:expr) => {
+        match $op {
+            Op::Munmap { range, .. }
+            | Op::Mprotect { range, .. }
+            | Op::Mremap { range, .. }
+            | Op::Madvise { range, .. }
+            | Op::Uffd { range, .. }
+            | Op::Read { range, .. }
+            | Op::Write { range, .. }
+            | Op::Gup { range, .. }
+            | Op::Walk { range, .. }
+            | Op::SplitFolio { range, .. }
+            | Op::Migrate { range, .. }
+            | Op::LockPage { range, .. }
+            | Op::MigrateVmaSetup { range, .. }
+            | Op::DeviceMigrate { range, .. }
+            | Op::DeviceRead { range, .. }
+            | Op::DeviceWrite { range, .. }
+            | Op::HmmRangeFault { range, .. }
+            | Op::MakeDeviceExclusive { range, .. } => Some(range),
+            _ => None,
+        }
+    };
+}
+
+impl Op {
+    /// The address space that it works on.
+    pub fn mm(&self) -> Option<MmId> {
+        mm_of!(*self)
     }
 
     /// The address space that it works on, to change it.
     pub fn mm_mut(&mut self) -> Option<&mut MmId> {
-        match self {
-            Op::Mmap { mm, .. }
-            | Op::Munmap { mm, .. }
-            | Op::Mprotect { mm, .. }
-            | Op::Mremap { mm, .. }
-            | Op::Madvise { mm, .. }
-            | Op::Uffd { mm, .. }
-            | Op::Read { mm, .. }
-            | Op::Write { mm, .. }
-            | Op::Fork { mm, .. }
-            | Op::Exit { mm }
-            | Op::Gup { mm, .. }
-            | Op::Walk { mm, .. }
-            | Op::SplitFolio { mm, .. }
-            | Op::Migrate { mm, .. }
-            | Op::LockPage { mm, .. }
-            | Op::MigrateVmaSetup { mm, .. }
-            | Op::DeviceMigrate { mm, .. }
-            | Op::DeviceRead { mm, .. }
-            | Op::DeviceWrite { mm, .. }
-            | Op::HmmRangeFault { mm, .. }
-            | Op::MakeDeviceExclusive { mm, .. } => Some(mm),
-            _ => None,
-        }
+        mm_of!(self)
     }
 
     /// The range that it works on.
     pub fn range(&self) -> Option<Range> {
-        match *self {
-            Op::Munmap { range, .. }
-            | Op::Mprotect { range, .. }
-            | Op::Mremap { range, .. }
-            | Op::Madvise { range, .. }
-            | Op::Uffd { range, .. }
-            | Op::Read { range, .. }
-            | Op::Write { range, .. }
-            | Op::Gup { range, .. }
-            | Op::Walk { range, .. }
-            | Op::SplitFolio { range, .. }
-            | Op::Migrate { range, .. }
-            | Op::LockPage { range, .. }
-            | Op::MigrateVmaSetup { range, .. }
-            | Op::DeviceMigrate { range, .. }
-            | Op::DeviceRead { range, .. }
-            | Op::DeviceWrite { range, .. }
-            | Op::HmmRangeFault { range, .. }
-            | Op::MakeDeviceExclusive { range, .. } => Some(range),
-            _ => None,
-        }
+        range_of!(*self)
     }
 
     /// The range that it works on, to change it.
     pub fn range_mut(&mut self) -> Option<&mut Range> {
-        match self {
-            Op::Munmap { range, .. }
-            | Op::Mprotect { range, .. }
-            | Op::Mremap { range, .. }
-            | Op::Madvise { range, .. }
-            | Op::Uffd { range, .. }
-            | Op::Read { range, .. }
-            | Op::Write { range, .. }
-            | Op::Gup { range, .. }
-            | Op::Walk { range, .. }
-            | Op::SplitFolio { range, .. }
-            | Op::Migrate { range, .. }
-            | Op::LockPage { range, .. }
-            | Op::MigrateVmaSetup { range, .. }
-            | Op::DeviceMigrate { range, .. }
-            | Op::DeviceRead { range, .. }
-            | Op::DeviceWrite { range, .. }
-            | Op::HmmRangeFault { range, .. }
-            | Op::MakeDeviceExclusive { range, .. } => Some(range),
-            _ => None,
-        }
+        range_of!(self)
     }
 
     /// The object that it creates.
