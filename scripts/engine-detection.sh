@@ -41,6 +41,11 @@ for defect in "$@"; do
         ) 2>/dev/null
         field() { sed -n "s/^$1: *//p" "$work/log" | head -1; }
         found=$(field DEDUP_TOKEN)
+        # What the correct version shows as well is not the defect.
+        for input in "$work"/crash-*; do
+            [ -z "$found" ] || "$binary" "$input" >/dev/null 2>&1 || found=
+            rm -f "$input"
+        done
         if [ -z "$found" ]; then missed=$((missed + 1)); fi
         echo "| \`$defect\` | ${found:-not found} | $seed | $(field stat::number_of_executed_units)" \
             "| $seconds |"
