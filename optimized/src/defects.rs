@@ -246,6 +246,16 @@ defects! {
         mechanism: "GUP-fast refuses only CMA pages to a longterm pin: pages of ZONE_MOVABLE get one.",
         expected: "mapping",
     }
+    EmptyListIsSuccess {
+        id: "A35", name: "empty-list-is-success", thread: "S4 (Gunthorpe)",
+        mechanism: "The longterm loop takes an empty list for success, also when it is empty because another CPU has isolated the folios.",
+        expected: "result",
+    }
+    RetryKeepsIsolated {
+        id: "A37", name: "retry-keeps-isolated", thread: "S4 (Gunthorpe)",
+        mechanism: "When one folio cannot be isolated, the longterm loop pins again but does not put back those that it has isolated: from then on it waits for itself.",
+        expected: "livelock",
+    }
     RepinAfterFailure {
         id: "A36", name: "repin-after-failed-migration", thread: "S4 (as posted)",
         mechanism: "When a page could not be migrated, the longterm pin pins the range again where it is and returns success.",

@@ -73,8 +73,7 @@ impl World {
         self.machine.local_irq_enable().await;
         if pin && sequence.retry(&self.machine, before).await {
             self.hit(Path::FastForked);
-            self.mark(cx, || (Mark::Undo { pages: vpn - span.start }, Seen::Nothing));
-            self.put_entries(sink, start, FollKind::Pin);
+            self.put_entries(cx, sink, start, FollKind::Pin);
             return 0;
         }
         self.mark(cx, || (Mark::Kept, Seen::Flag(true)));
@@ -111,7 +110,11 @@ impl World {
     }
 
     /// Drops the references of all entries from `start` on.
-    pub(crate) fn put_entries(&self, sink: &mut dyn Sink, start: usize, foll: FollKind) {
+    pub(crate) fn put_entries(&self, cx: &Cx, sink: &mut dyn Sink, start: usize, foll: FollKind) {
+        let pages = (start..sink.entries()).map(|at| sink.entry(at).1).sum();
+        if pages > 0 {
+            self.mark(cx, || (Mark::Undo { pages }, Seen::Nothing));
+        }
         for at in start..sink.entries() {
             let (page, nr) = sink.entry(at);
             self.gup_put_folio(page, nr, foll);

@@ -48,9 +48,9 @@ impl World {
             let head = self.frames.head(page);
             if self.is_device_coherent(head) {
                 self.folio_get(head);
-                self.put_entries(sink, first, FollKind::Pin);
+                self.put_entries(cx, sink, first, FollKind::Pin);
                 if let Err(errno) = self.migrate_device_coherent_folio(cx, head).await {
-                    self.put_entries(sink, start, FollKind::Pin);
+                    self.put_entries(cx, sink, start, FollKind::Pin);
                     return Err(errno);
                 }
                 continue;
@@ -59,13 +59,13 @@ impl World {
             self.collect_unpinnable_folio(cx, head, &mut 0, &mut movable).await;
             let own_pins = self.has(Defect::MigrateUnderOwnPin);
             let last = sink.entries() - 1;
-            self.put_entries(sink, if own_pins { last } else { first }, FollKind::Pin);
+            self.put_entries(cx, sink, if own_pins { last } else { first }, FollKind::Pin);
             let target = Target { place: Place::Normal, inject: true };
             if self.migrate_isolated(cx, movable, Mode::Sync, target).await.is_err() {
-                self.put_entries(sink, start, FollKind::Pin);
+                self.put_entries(cx, sink, start, FollKind::Pin);
                 return Err(Errno::ENOMEM);
             }
-            self.put_entries(sink, first, FollKind::Pin);
+            self.put_entries(cx, sink, first, FollKind::Pin);
             self.machine.point().await;
         }
         Ok(vpn - span.start)

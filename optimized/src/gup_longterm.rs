@@ -46,6 +46,7 @@ impl World {
         let start = sink.mark();
         let mut first = None;
         loop {
+            self.machine.lap(&(cx.number, start, first, cx.attempt.get()));
             let got = self.get_user_pages(cx, mm, span, flags, sink).await;
             if self.has(Defect::OldCountAfterRepin)
                 && let Some(first) = first
@@ -133,7 +134,7 @@ impl World {
             }
             self.collect_unpinnable_folio(cx, head, &mut drained, movable).await;
         }
-        collected
+        collected && !(movable.is_empty() && self.has(Defect::EmptyListIsSuccess))
     }
 
     /// Isolates one folio, after draining batches if it may be in one: this CPU's, then all, each
@@ -158,6 +159,8 @@ impl World {
         }
         if self.folio_isolate_lru(cx, head) {
             movable.push(head);
+        } else if self.has(Defect::RetryKeepsIsolated) {
+            movable.clear();
         }
     }
 
@@ -237,7 +240,7 @@ impl World {
             return Err(errno);
         }
         let put = self.has(Defect::PutInLongtermLoop);
-        self.put_entries(sink, start, if put { FollKind::Get } else { FollKind::Pin });
+        self.put_entries(cx, sink, start, if put { FollKind::Get } else { FollKind::Pin });
         if movable.is_empty() {
             return Err(Errno::EAGAIN);
         }

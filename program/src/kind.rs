@@ -164,9 +164,6 @@ impl Kind {
             self,
             Kind::Mremap
                 | Kind::Collapse
-                | Kind::PinLongterm
-                | Kind::PinLongtermFast
-                | Kind::Walk
                 | Kind::Offline
                 | Kind::LockPage
                 | Kind::UnlockPage

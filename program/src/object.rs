@@ -88,6 +88,11 @@ macro_rules! range_of {
 }
 
 impl Op {
+    /// Whether it pins for good (FOLL_LONGTERM).
+    pub fn is_longterm(&self) -> bool {
+        matches!(self, Op::Gup { longterm: true, .. })
+    }
+
     /// The address space that it works on.
     pub fn mm(&self) -> Option<MmId> {
         mm_of!(*self)

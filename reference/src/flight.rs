@@ -4,6 +4,7 @@
 use program::{Advice, Call, Entry, Errno, HandleId, MmId, Op, Range, Ret, Span};
 
 use crate::device::{Migration, count};
+use crate::mm::Page;
 use crate::page_alloc::Now;
 use crate::state::{State, reuse_clone};
 
@@ -54,8 +55,16 @@ impl State {
         let whole = |range: Range| (done == u32::from(range.len)).then_some(Ret::Ok(done));
         match call.step.op {
             Op::Read { range, .. } | Op::Write { range, .. } => failed.or_else(|| whole(range)),
-            Op::Gup { range, handle, entry, .. } => {
-                let got = self.handles[usize::from(handle.0)].pages.len() as u32;
+            Op::Gup { range, handle, entry, longterm, .. } => {
+                let pages = &self.handles[usize::from(handle.0)].pages;
+                let got = pages.len() as u32;
+                let may_stay = |page: &Page| match *page {
+                    Page::Of(folio, _) => self.is_longterm_pinnable(folio),
+                    Page::Zero => true,
+                };
+                if longterm && !pages.iter().all(may_stay) {
+                    return None;
+                }
                 let short = failed.is_some() || entry == Entry::FastOnly;
                 match (got, failed) {
                     _ if got == u32::from(range.len) => Some(Ret::Ok(got)),
@@ -64,6 +73,11 @@ impl State {
                     _ => None,
                 }
             }
+            Op::Walk { range, .. } => match failed {
+                _ if done > 0 && failed.is_some() => Some(Ret::Ok(done)),
+                Some(error) => Some(error),
+                None => whole(range),
+            },
             Op::Put { handle } => self.all_released(handle).then_some(Ret::Ok(done)),
             Op::Unpin { handle, also, .. } => {
                 let all = [Some(handle), also].into_iter().flatten().all(|h| self.all_released(h));
@@ -131,7 +145,7 @@ impl State {
     /// Why an access that the VMA forbids fails, to the operation that makes it.
     pub fn forbidden(&self, op: &Op, mm: MmId, vpn: u32) -> Errno {
         match op {
-            Op::Gup { .. } => Errno::EFAULT,
+            Op::Gup { .. } | Op::Walk { .. } => Errno::EFAULT,
             Op::DeviceMigrate { .. } => Errno::EINVAL,
             Op::HmmRangeFault { .. } | Op::DeviceRead { .. } | Op::DeviceWrite { .. } => {
                 let readable = self.vma(mm, vpn).is_some_and(|vma| vma.is_readable());

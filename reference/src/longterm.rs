@@ -135,7 +135,7 @@ impl State {
     }
 
     /// `folio_is_longterm_pinnable`.
-    fn is_longterm_pinnable(&self, folio: FolioId) -> bool {
+    pub fn is_longterm_pinnable(&self, folio: FolioId) -> bool {
         self.ledger.folio(folio).place == Place::Normal
     }
 

@@ -65,8 +65,10 @@ impl State {
             }
             Mark::Forbidden { mm, vpn, access } => {
                 flight.error = Some(self.forbidden(op, mm, vpn));
+                // A longterm pin does not write to dirty-tracked file mappings.
+                let longterm = matches!(op, Op::Gup { longterm: true, .. });
                 let allowed = self.vma(mm, vpn).is_some_and(|vma| match access {
-                    Access::Write => vma.is_writable(),
+                    Access::Write => vma.is_writable() && !(longterm && vma.wants_writenotify()),
                     Access::Read | Access::Unshare => vma.is_readable(),
                 });
                 Some(Seen::Flag(allowed))
@@ -184,8 +186,9 @@ impl State {
         let pin = want.pin;
         match mark {
             Mark::Grab { mm, vpn, pages, held } => {
-                let first = self.follow_page(mm, vpn, want).ok()?.entry.page;
-                if held && (!fast || first == Page::Zero) {
+                let mapped = self.follow_page(mm, vpn, want).ok()?;
+                let first = mapped.entry.page;
+                if held && !(fast && self.fast_allows(mapped, want)) {
                     return None;
                 }
                 self.advance(call, flight, vpn, pages)?;
@@ -205,8 +208,10 @@ impl State {
                 Some(self.seen_page(first))
             }
             Mark::BackOff { mm, vpn } => {
-                let fits = self.follow_page(mm, vpn, want);
-                Some(Seen::Flag(!fits.is_ok_and(|mapped| mapped.entry.page != Page::Zero)))
+                let fits = self
+                    .follow_page(mm, vpn, want)
+                    .is_ok_and(|mapped| self.fast_allows(mapped, want));
+                Some(Seen::Flag(!fits))
             }
             Mark::Undo { pages } => {
                 flight.done = flight.done.checked_sub(pages)?;
@@ -220,6 +225,12 @@ impl State {
             }
             _ => None,
         }
+    }
+
+    /// Whether GUP-fast takes a page that the slow walk would find here.
+    fn fast_allows(&self, mapped: Mapped, want: Want) -> bool {
+        let Page::Of(folio, _) = mapped.entry.page else { return false };
+        !want.longterm || self.longterm_fast(mapped, folio, want.write)
     }
 
     /// I4: pinned anonymous pages are exclusive.

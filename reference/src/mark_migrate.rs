@@ -44,8 +44,12 @@ impl State {
             Mark::Putback { folio } => {
                 let id = self.held(folio)?;
                 self.putback(id);
+                let cause = flight.missed || flight.error == Some(Errno::ENOMEM);
                 flight.left = true;
-                (flight.missed || flight.error.is_some()).then_some(Seen::Flag(true))
+                if matches!(op, Op::Gup { .. }) {
+                    flight.error = Some(Errno::ENOMEM);
+                }
+                cause.then_some(Seen::Flag(true))
             }
             Mark::Unwanted { folio } => {
                 let id = self.held(folio)?;

@@ -36,10 +36,12 @@ impl State {
         (pmd * self.ptes..(pmd + 1) * self.ptes).for_each(|vpn| self.leave_stale(mm, vpn));
     }
 
-    /// No TLB has translations of these pages that are not in the page table.
+    /// No TLB has what the running step left of these pages. (What others left meanwhile came too
+    /// late for a CPU that had answered already.)
     pub fn flush(&mut self, mm: MmId, span: Span) {
         let inside = |vpn: u32| span.start <= vpn && vpn < span.end;
-        self.stale.retain(|stale| stale.mm != mm || !inside(stale.vpn));
+        let own = self.now.number;
+        self.stale.retain(|stale| stale.number != own || stale.mm != mm || !inside(stale.vpn));
     }
 
     /// Whether a TLB may still have the page writable there.
