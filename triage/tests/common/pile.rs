@@ -16,7 +16,7 @@ pub struct Made {
 }
 
 /// Found once in some ten or hundred thousand programs: too rare to make artifacts of here.
-const RARE: [Defect; 8] = [
+const RARE: [Defect; 9] = [
     Defect::OrphanMigrationEntry,
     Defect::MixedBatchNotPutBack,
     Defect::DriverMapsWithoutRecheck,
@@ -25,6 +25,7 @@ const RARE: [Defect; 8] = [
     Defect::FaultFolioUnlockedByRestore,
     Defect::SpinStarvesDrain,
     Defect::DrainMovedUp,
+    Defect::RetryKeepsIsolated,
 ];
 
 /// The first `count` defects of the catalogue that are told apart by their names alone.
