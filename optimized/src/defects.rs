@@ -281,6 +281,11 @@ defects! {
         mechanism: "The longterm loop drops its FOLL_PIN references with put_page before it migrates.",
         expected: "result",
     }
+    IsolateInTwoSteps {
+        id: "A34", name: "isolate-in-two-steps", thread: "S4",
+        mechanism: "PG_lru is tested and then cleared: two isolate one folio, and both put it back.",
+        expected: "lru",
+    }
     TargetInMovableZone {
         id: "A42", name: "target-in-movable-zone", thread: "S4 (PF_MEMALLOC_NOMOVABLE)",
         mechanism: "The longterm loop allocates its migration targets as movable: they may lie where they may not be pinned.",
@@ -510,6 +515,11 @@ defects! {
         id: "R01", name: "fork-without-write-protect-seq", thread: "copy_page_range, 5.11 (57efa1fe5957)",
         mechanism: "fork does not bump write_protect_seq: a pin that GUP-fast takes between fork's look at the pins and its clearing of PageAnonExclusive goes unnoticed.",
         expected: "exclusive",
+    }
+    ExclusiveClearedFirst {
+        id: "R02", name: "exclusive-cleared-first", thread: "folio_try_share_anon_rmap_pte",
+        mechanism: "A migration clears PageAnonExclusive before the entries: GUP-fast pins the page in between.",
+        expected: "excused",
     }
     FreedBeforeFlush {
         id: "R03", name: "freed-before-flush", thread: "mmu_gather",

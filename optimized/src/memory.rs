@@ -118,7 +118,7 @@ impl World {
     pub(crate) async fn handle_pte_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
         self.machine.point().await;
         let orig = match vmf.lock {
-            FaultLock::None(seen) => self.spf_orig_pte(&seen, vmf.vpn),
+            FaultLock::None(seen) => self.spf_orig_pte(&seen, vmf.vpn).await,
             _ => self.lookup_pte(vmf.mm, vmf.vpn),
         };
         match orig {

@@ -47,7 +47,7 @@ impl World {
     ) -> Result<(), Errno> {
         self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
         self.ptl_lock(cx, mm).await;
-        let isolated = self.add_folio_for_migration(cx, mm, vpn);
+        let isolated = self.add_folio_for_migration(cx, mm, vpn).await;
         self.ptl_unlock(cx, mm);
         self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
         let target = Target { place: cx.place, inject: true };
@@ -55,8 +55,13 @@ impl World {
     }
 
     /// `add_folio_for_migration`: isolates the folio mapped at an address.
-    fn add_folio_for_migration(&self, cx: &Cx, mm: MmId, vpn: u32) -> Result<Pfn, Errno> {
+    async fn add_folio_for_migration(&self, cx: &Cx, mm: MmId, vpn: u32) -> Result<Pfn, Errno> {
         let head = self.folio_walk(cx, mm, vpn).ok_or(Errno::ENOENT)?;
+        let racy = self.has(Defect::IsolateInTwoSteps) && self.frames.lru(head);
+        if racy {
+            self.machine.point().await;
+            self.frames.set_lru(head, true); // as it looked
+        }
         if self.folio_isolate_lru(cx, head) {
             return Ok(head);
         }

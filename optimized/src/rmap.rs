@@ -187,6 +187,9 @@ impl World {
 
     /// As [`World::try_to_migrate`], for whoever holds the rmap lock (TTU_RMAP_LOCKED).
     pub(crate) async fn try_to_migrate_locked(&self, cx: &Cx, head: Pfn, split_pmds: bool) -> bool {
+        if self.has(Defect::ExclusiveClearedFirst) {
+            self.clear_exclusive_first(head).await;
+        }
         let mut batch = Vec::new();
         let one = |walked| {
             let (mm, span, done) = match walked {
@@ -210,6 +213,22 @@ impl World {
             self.flush_tlb_range(cx, mm, span).await;
         }
         done
+    }
+
+    /// The defect: PageAnonExclusive goes while the entries are there for GUP-fast to walk through, which
+    /// asks no more of a writable one.
+    async fn clear_exclusive_first(&self, head: Pfn) {
+        if self.folio_maybe_dma_pinned(head) || !self.frames.anon(head) {
+            return;
+        }
+        for walked in self.rmap_entries(head) {
+            if let Walked::Pte { table, vpn, .. } = walked
+                && let Pte::Present { pfn, bits: Bits { write: true, .. } } = self.pte(table, vpn)
+            {
+                self.frames.set_exclusive(pfn, false);
+            }
+        }
+        self.machine.point().await;
     }
 
     /// Replaces one mapping by a migration entry (device-exclusive entries are passed over: they

@@ -147,9 +147,12 @@ impl World {
 
     /// The entry that a speculative fault is about: the one it saw with interrupts off, for by now the
     /// table may be gone.
-    pub(crate) fn spf_orig_pte(&self, seen: &Speculation, vpn: u32) -> Pte {
+    pub(crate) async fn spf_orig_pte(&self, seen: &Speculation, vpn: u32) -> Pte {
         match seen.table() {
             Some(table) if self.has(Defect::SpfFetchesPte) => {
+                // pte_offset_map: the PMD, the table, the entry.
+                self.machine.point().await;
+                self.machine.point().await;
                 self.check_table(table);
                 self.pte(table, vpn)
             }
@@ -180,6 +183,13 @@ impl World {
                 failed = Some(Path::SpfVmaChanged);
             } else if self.pmd(vmf.mm, number) != seen.pmd && !self.spf_trusts_pmd(seen) {
                 failed = Some(Path::SpfPmdChanged);
+            } else if self.has(Defect::SpfLooksOnce) {
+                // pte_offset_map and pte_lockptr, before what nobody looks at again.
+                self.machine.point().await;
+                self.machine.point().await;
+                if ptl.try_lock(&self.machine, cx.task, "PTL").await {
+                    break;
+                }
             } else if self.has(Defect::SpfSpinsOnPtl) {
                 ptl.lock(&self.machine, cx.task, "PTL").await;
                 break;

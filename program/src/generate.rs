@@ -47,7 +47,7 @@ impl Campaign {
         };
         let mask = if concurrent { mask & PHASE_KINDS } else { mask };
         bytes[8..HEADER_BYTES].copy_from_slice(&mask.to_le_bytes());
-        if concurrent && rng.next_u64() & 1 == 0 {
+        if concurrent && rng.next_u64() & 3 != 0 {
             scene(&mut rng, bytes);
         } else if concurrent {
             phases(&mut rng, bytes);

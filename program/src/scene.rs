@@ -95,7 +95,7 @@ const CHANGE: [Kind; 24] = {
 };
 
 /// Literal lengths of areas, as the low bits of a record's length say them: 1, 2, 3, 4, 8 pages.
-const LENS: [u8; 8] = [14, 14, 13, 13, 12, 0, 0, 3];
+const LENS: [u8; 8] = [14, 13, 13, 12, 12, 0, 0, 3];
 
 /// Points in which most operations are over, and not much more: the next phase gets what is left.
 const DONE: u8 = 48;
@@ -177,9 +177,9 @@ impl Scene<'_> {
             let cpu = self.below(3);
             self.step(record, kind, cpu);
             match self.below(8) {
-                0..3 => (record[4], record[7]) = (0, 0xFF), // all of it
-                3 if nth > 0 => record[4] = (self.page + 1) % 3,
-                4 if self.beside => record[3] += 1,
+                0..2 => (record[4], record[7]) = (0, 0xFF), // all of it
+                2..5 => record[4] = (self.page + 1) % 3,    // the same table, another page
+                5 if self.beside => record[3] += 1,
                 _ => {}
             }
         }
@@ -222,7 +222,7 @@ impl Scene<'_> {
         record.fill(0);
         record[0] = byte_of(kind);
         record[1] = cpu;
-        record[2] = if random[0] & 7 == 0 { 1 } else { 0 };
+        record[2] = u8::from(random[0] & 3 == 0);
         record[3] = self.area;
         let (off, len) = match random[1] & 15 {
             0..9 => (self.page, 0x10),
