@@ -138,7 +138,7 @@ impl Family {
         let concurrent = self.concurrent.unwrap_or(may && rng.below(2) == 0);
         let campaign =
             Campaign { steps, concurrent: 256 * u16::from(concurrent), seed: rng.next_u64() };
-        campaign.generate(0, bytes);
+        campaign.fill(0, self.kinds == 0, bytes);
         self.steer(bytes);
         let own = if concurrent { self.kinds & PHASE_KINDS } else { self.kinds };
         // The fewer kinds beside its own, the more of its own.

@@ -26,6 +26,11 @@ impl Campaign {
 
     /// Replaces `bytes` by the byte form of the campaign's program number `index`.
     pub fn generate(&self, index: u64, bytes: &mut Vec<u8>) {
+        self.fill(index, true, bytes);
+    }
+
+    /// The same, with or without scenes, which have kinds of their own.
+    pub(crate) fn fill(&self, index: u64, scenes: bool, bytes: &mut Vec<u8>) {
         let mut rng = SplitMix64::new(self.seed ^ mix(index.wrapping_add(0x9e37_79b9_7f4a_7c15)));
         bytes.clear();
         let len = HEADER_BYTES + self.steps * RECORD_BYTES;
@@ -47,7 +52,7 @@ impl Campaign {
         };
         let mask = if concurrent { mask & PHASE_KINDS } else { mask };
         bytes[8..HEADER_BYTES].copy_from_slice(&mask.to_le_bytes());
-        if concurrent && rng.next_u64() & 3 != 0 {
+        if concurrent && scenes && rng.next_u64() & 1 == 0 {
             scene(&mut rng, bytes);
         } else if concurrent {
             phases(&mut rng, bytes);
