@@ -6,7 +6,7 @@
 //! again, until the bytes are full. Which kinds, pages and points is left to chance; nothing here
 //! knows of any defect. A scene is bytes as any other: whoever mutates it gets what it looks like.
 
-use crate::codec::{HEADER_BYTES, RECORD_BYTES, SCHEDULE_KIND, SLICES_A_RECORD};
+use crate::codec::{HEADER_BYTES, RECORD_BYTES, SCHEDULE_KIND, SLICES_A_RECORD, with_devices};
 use crate::generate::PHASE_KINDS;
 use crate::kind::Kind;
 use crate::rng::SplitMix64;
@@ -94,17 +94,28 @@ const CHANGE: [Kind; 24] = {
     ]
 };
 
+/// What a driver does, as often as it is listed: before, with pages, and to them.
+const DRIVER: [[Kind; 6]; 3] = {
+    use Kind::*;
+    [
+        [ToDevice, ToDevice, ToDevice, ToDevice, Fork, MakeDeviceExclusive],
+        [HmmRangeFault, HmmRangeFault, DeviceRead, DeviceWrite, Read, Write],
+        [ToDevice, ToDevice, ToDevice, ToSystem, DeviceEvict, MakeDeviceExclusive],
+    ]
+};
+
 /// Literal lengths of areas, as the low bits of a record's length say them: 1, 2, 3, 4, 8 pages.
 const LENS: [u8; 8] = [14, 13, 13, 12, 12, 0, 0, 3];
 
 /// Points in which most operations are over, and not much more: the next phase gets what is left.
 const DONE: u8 = 48;
 
-/// All kinds that scenes are made of.
-const MASK: u64 = PHASE_KINDS & !Kind::DEVICE;
-
 struct Scene<'a> {
     rng: &'a mut SplitMix64,
+    /// The kinds that it is made of.
+    mask: u64,
+    /// A driver is in it.
+    driver: bool,
     /// Areas so far.
     areas: u8,
     /// The page that all is about, and the area, beside which there may be another.
@@ -115,8 +126,13 @@ struct Scene<'a> {
 
 /// Replaces what follows the header by a scene.
 pub(crate) fn scene(rng: &mut SplitMix64, bytes: &mut [u8]) {
-    bytes[8..HEADER_BYTES].copy_from_slice(&MASK.to_le_bytes());
-    let mut scene = Scene { rng, areas: 0, page: 0, area: 0, beside: false };
+    let driver = rng.next_u64() & 3 == 0;
+    let mask = if driver { PHASE_KINDS } else { PHASE_KINDS & !Kind::DEVICE };
+    bytes[8..HEADER_BYTES].copy_from_slice(&mask.to_le_bytes());
+    if driver {
+        bytes[7] = with_devices(bytes[7]);
+    }
+    let mut scene = Scene { rng, mask, driver, areas: 0, page: 0, area: 0, beside: false };
     if scene.chance(2) {
         // Small pages only, and small machines have two or three CPUs.
         bytes[6] = bytes[6] & 0xF0 | 2;
@@ -173,6 +189,7 @@ impl Scene<'_> {
         let steps = 1 + self.below(4);
         for (nth, record) in records.by_ref().take(steps.into()).enumerate() {
             let any = BEFORE[usize::from(self.below(BEFORE.len() as u8))];
+            let any = self.driven(0, any);
             let kind = if nth == 0 && !self.chance(4) { Kind::Write } else { any };
             let cpu = self.below(3);
             self.step(record, kind, cpu);
@@ -189,6 +206,7 @@ impl Scene<'_> {
         for (nth, record) in (0..).zip(records.by_ref().take((cpus + more).into())) {
             let changes = nth == changer || self.chance(4);
             let kind = self.of(if changes { &CHANGE } else { &USE });
+            let kind = self.driven(1 + usize::from(changes), kind);
             self.step(record, kind, nth % cpus);
             record[1] |= u8::from(nth > 0) << 7;
         }
@@ -203,6 +221,12 @@ impl Scene<'_> {
                 return kind;
             }
         }
+    }
+
+    /// Where there is a driver, mostly what it does.
+    fn driven(&mut self, when: usize, otherwise: Kind) -> Kind {
+        let other = !self.driver || self.chance(3);
+        if other { otherwise } else { DRIVER[when][usize::from(self.below(6))] }
     }
 
     fn mmap(&mut self, record: &mut [u8]) {
@@ -220,7 +244,7 @@ impl Scene<'_> {
     fn step(&mut self, record: &mut [u8], kind: Kind, cpu: u8) {
         let random = self.rng.next_u64().to_le_bytes();
         record.fill(0);
-        record[0] = byte_of(kind);
+        record[0] = self.byte_of(kind);
         record[1] = cpu;
         record[2] = u8::from(random[0] & 3 == 0);
         record[3] = self.area;
@@ -233,6 +257,7 @@ impl Scene<'_> {
         (record[4], record[7]) = (off, len);
         record[8] = match kind {
             Kind::Mprotect => [1, 1, 1, 1, 1, 2, 2, 0][usize::from(random[3] & 7)],
+            Kind::HmmRangeFault => random[3] & 7,
             _ => random[3] & 1,
         };
         if random[4] < 8 {
@@ -240,10 +265,10 @@ impl Scene<'_> {
             (record[9], record[10]) = (random[5] & 15, 0xD8 | random[6]);
         }
     }
-}
 
-/// What a record of this kind begins with, under [`MASK`].
-fn byte_of(kind: Kind) -> u8 {
-    let before = Kind::ALL[..kind as usize].iter().filter(|kind| MASK & kind.bit() != 0);
-    before.map(|kind| kind.weight()).sum()
+    /// What a record of this kind begins with, under the mask.
+    fn byte_of(&self, kind: Kind) -> u8 {
+        let all = Kind::ALL[..kind as usize].iter();
+        all.filter(|kind| self.mask & kind.bit() != 0).map(|kind| kind.weight()).sum()
+    }
 }
