@@ -67,7 +67,9 @@ impl State {
                 Pmd::None => continue,
                 Pmd::Huge(entry) if last - first == self.ptes => {
                     self.set_pmd(mm, pmd, Pmd::None);
-                    self.removed_mapping(entry.page);
+                    if let Page::Of(folio, _) = entry.page {
+                        self.ledger.removed_mapping(folio, None);
+                    }
                     continue;
                 }
                 Pmd::Huge(_) => self.split_huge_pmd(mm, pmd),
@@ -90,9 +92,10 @@ impl State {
         }
     }
 
+    /// A PTE does not map the page any more.
     pub fn removed_mapping(&mut self, page: Page) {
-        if let Page::Of(folio, _) = page {
-            self.ledger.removed_mapping(folio);
+        if let Page::Of(folio, sub) = page {
+            self.ledger.removed_mapping(folio, Some(sub));
         }
     }
 

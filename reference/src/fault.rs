@@ -108,12 +108,12 @@ impl State {
     ) {
         self.ledger.set_data(folio, 0, data);
         self.ledger.set_exclusive(folio, 0, true);
-        let old = self.folio_at(mm, vpn);
+        let old = self.translate(mm, vpn).map(|mapped| mapped.entry.page);
         let entry = Entry::present(Page::Of(folio, 0), read, write);
         self.set_entry(mm, vpn, Some(entry));
         self.lru_add(folio);
         if let Some(old) = old {
-            self.ledger.removed_mapping(old);
+            self.removed_mapping(old);
         }
     }
 

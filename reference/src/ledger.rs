@@ -202,10 +202,12 @@ impl Ledger {
         self.sub(digest::data(name, sub, old));
     }
 
-    /// Deferred split (decision 6): to be called after zap, COW or collapse removed a mapping.
-    pub fn removed_mapping(&mut self, id: FolioId) {
+    /// Deferred split (decision 6): to be called after zap, COW or collapse removed a mapping, of one
+    /// page or of all. One that is still mapped elsewhere tells nothing (`__folio_remove_rmap`).
+    pub fn removed_mapping(&mut self, id: FolioId, sub: Option<u32>) {
         let folio = self.folio_mut(id);
-        if folio.live && folio.order > 0 && folio.anon && folio.is_partially_mapped() {
+        let last = sub.is_none_or(|sub| folio.page_mapcount(sub) == 0);
+        if folio.live && folio.order > 0 && folio.anon && last && folio.is_partially_mapped() {
             folio.partially_mapped = true;
         }
     }
