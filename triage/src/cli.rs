@@ -206,6 +206,9 @@ pub struct HuntArgs {
     /// Where findings are written
     #[arg(long, value_name = "DIR", default_value = "findings")]
     pub findings: PathBuf,
+    /// Write how it went over time, a JSON line a sample; `report --log` draws it
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
     /// How to print the results
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

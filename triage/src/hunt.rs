@@ -13,6 +13,7 @@ use crate::campaign::{self, Plan};
 use crate::cli::{Format, HuntArgs};
 use crate::exit::{Exit, Stop};
 use crate::finding::{self, Finding};
+use crate::log::Log;
 use crate::{progress, stop, summary, write};
 
 /// How long to hunt when nothing else is said.
@@ -45,7 +46,9 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
     let stop = stop::flag();
     let bar = progress::bar(plan.execs, "programs");
     let start = Instant::now();
+    let log = Log::new(args.log.clone());
     let report = campaign::run(&plan, &stop, |stats| {
+        log.note(stats);
         // Of the executions so far; those of unfinished chunks are missing.
         if !bar.is_hidden() && bar.position() != stats.programs {
             bar.set_position(stats.programs);
@@ -62,6 +65,7 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
     let elapsed = start.elapsed();
     bar.finish_and_clear();
     pace(&report.stats, elapsed);
+    let logged = log.finish(&report.stats);
 
     let mut findings = Vec::new();
     let mut lost = 0;
@@ -88,7 +92,9 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
     } else {
         Exit::Clean
     };
-    tell(args, &plan, &report.stats, &findings, &floors, exit)
+    let told = tell(args, &plan, &report.stats, &findings, &floors, exit);
+    logged.map_err(Stop::Output)?;
+    told
 }
 
 fn plan(args: &HuntArgs) -> Plan {

@@ -24,6 +24,7 @@ mod hunt;
 mod input;
 mod judge;
 mod live;
+mod log;
 mod manual;
 mod matrix;
 mod minimise;

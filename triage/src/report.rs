@@ -8,6 +8,7 @@ use optimized::{Defect, Kind};
 use serde_json::json;
 
 use crate::exit::{Exit, Stop};
+use crate::log::{self, Curve};
 use crate::store::{self, Bucket};
 use crate::{cli, write};
 
@@ -15,7 +16,8 @@ use crate::{cli, write};
 pub const EXAMPLES: &str = "\
 Examples:
   mm-lockstep report --html report.html               the buckets and the detection table
-  mm-lockstep hunt --format json > hunt.json; mm-lockstep report --campaign hunt.json --html r.html
+  mm-lockstep hunt --format json --log log.jsonl > hunt.json
+  mm-lockstep report --campaign hunt.json --log log.jsonl --html report.html
   mm-lockstep report --sarif findings.sarif --junit findings.xml
 
 Exit codes: 0 no finding, 1 there are some, 3 something cannot be read or written.";
@@ -29,6 +31,9 @@ pub struct Args {
     /// What `hunt --format json` printed; may be repeated
     #[arg(long, value_name = "FILE")]
     campaign: Vec<PathBuf>,
+    /// What `hunt --log` wrote; may be repeated
+    #[arg(long, value_name = "FILE")]
+    log: Vec<PathBuf>,
     /// Write a self-contained page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -49,6 +54,7 @@ struct Page<'a> {
     buckets: &'a [Bucket],
     detection: Vec<Detection>,
     campaigns: Vec<Campaign>,
+    logs: Vec<(String, [Curve; 2])>,
     version: &'a str,
 }
 
@@ -87,11 +93,15 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     let buckets = store::buckets(&args.findings)?;
     let campaigns =
         args.campaign.iter().map(|file| campaign(file)).collect::<Result<Vec<_>, _>>()?;
+    let logs = args.log.iter().map(|file| {
+        log::read(file).map(|samples| (file.display().to_string(), log::curves(&samples)))
+    });
+    let logs = logs.collect::<Result<Vec<_>, _>>()?;
     let render = |page: askama::Result<String>| page.map_err(std::io::Error::other);
     if let Some(file) = &args.html {
         let detection = Defect::ALL.iter().filter(|defect| defect.info().kind == Kind::Defect);
         let detection = detection.map(|&defect| detected(defect, &buckets)).collect();
-        let page = Page { buckets: &buckets, detection, campaigns, version: cli::VERSION };
+        let page = Page { buckets: &buckets, detection, campaigns, logs, version: cli::VERSION };
         write::file(file, &render(page.render())?)?;
     }
     if let Some(file) = &args.junit {

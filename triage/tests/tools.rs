@@ -253,7 +253,8 @@ fn bisect_names_the_commit_and_passes_over_what_cannot_say() {
 fn a_report_is_a_page_and_files_for_ci() {
     let dir = pinned("report");
     assert_code(&run(&dir, &[&["triage", "pinned.txt"], &ON[..]].concat()), 1);
-    let hunt = run(&dir, &["hunt", "--execs", "300", "--format", "json"]);
+    let hunt = ["hunt", "--execs", "300", "--format", "json", "--log", "log.jsonl"];
+    let hunt = run(&dir, &hunt);
     fs::write(dir.join("hunt.json"), out(&hunt)).expect("written");
     let output = run(
         &dir,
@@ -261,6 +262,8 @@ fn a_report_is_a_page_and_files_for_ci() {
             "report",
             "--campaign",
             "hunt.json",
+            "--log",
+            "log.jsonl",
             "--html",
             "r.html",
             "--sarif",
@@ -272,11 +275,14 @@ fn a_report_is_a_page_and_files_for_ci() {
     assert_code(&output, 1);
     assert!(out(&output).contains("fork-shares-pinned-wrong-page-in-fork-pin"), "{}", out(&output));
     let page = fs::read_to_string(dir.join("r.html")).expect("written");
-    for part in
-        ["<h2>Buckets</h2>", "<h2>Campaign hunt.json</h2>", "<h2>Detection</h2>", "300 programs"]
-    {
+    let parts = ["<h2>Buckets</h2>", "<h2>Campaign hunt.json</h2>", "<h2>Detection</h2>"];
+    for part in parts.into_iter().chain(["300 programs", "<h2>Over time log.jsonl</h2>"]) {
         assert!(page.contains(part), "{part}");
     }
+    let log = fs::read_to_string(dir.join("log.jsonl")).expect("written");
+    let last = json(log.lines().last().expect("a sample"));
+    assert_eq!(last["programs"], 300);
+    assert!(page.contains(&format!("paths taken: {} at most", last["paths"])), "{page}");
     let sarif = json(&fs::read_to_string(dir.join("r.sarif")).expect("written"));
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "mapping");
     let junit = fs::read_to_string(dir.join("r.xml")).expect("written");
@@ -284,6 +290,9 @@ fn a_report_is_a_page_and_files_for_ci() {
     assert_code(&run(&dir, &["report", "no-such-folder"]), 3);
     fs::write(dir.join("bad.json"), "[]").expect("written");
     assert_code(&run(&dir, &["report", "--campaign", "bad.json", "--html", "r.html"]), 3);
+    let output = run(&dir, &["report", "--log", "bad.json", "--html", "r.html"]);
+    assert_code(&output, 3);
+    assert!(err(&output).contains("bad.json:1: "), "{}", err(&output));
 }
 
 #[test]
