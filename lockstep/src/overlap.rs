@@ -1,12 +1,8 @@
 //! Whether the operations of a phase really met.
 
-use program::{Mark, Marked, Name, PageRef, Seen};
+use std::collections::BTreeMap;
 
-/// What one operation did to one folio, or that it began or returned.
-struct Touch {
-    number: usize,
-    folio: Name,
-}
+use program::{Mark, Marked, Name, PageRef, Seen};
 
 /// Whether two operations that overlap in time touched one folio.
 pub(crate) fn overlap(trace: &[Marked]) -> bool {
@@ -18,34 +14,36 @@ pub(crate) fn overlap(trace: &[Marked]) -> bool {
 /// whether it did.
 pub(crate) fn meetings(trace: &[Marked], mut visit: impl FnMut(usize, usize) -> bool) -> bool {
     // Touches of operations that are not over, and of those that others overlap.
-    let mut touches: Vec<Touch> = Vec::new();
-    // Operations that are not over, and how many touches there were when they began.
+    // By folio, each operation once, and when it did so last: one that loops leaves a million marks.
+    let mut touches: BTreeMap<Name, Vec<(usize, usize)>> = BTreeMap::new();
+    // Operations that are not over, and when they began.
     let mut flying: Vec<(usize, usize)> = Vec::new();
-    for marked in trace {
+    for (now, marked) in trace.iter().enumerate() {
         let Some(number) = marked.number else { continue };
         match marked.mark {
             Mark::Begin => {
                 if flying.is_empty() {
                     touches.clear(); // nobody who is still there saw the earlier ones
                 }
-                flying.push((number, touches.len()));
+                flying.push((number, now));
             }
             Mark::Return => flying.retain(|&(flight, _)| flight != number),
             _ => {}
         }
         let Some(folio) = folio(marked) else { continue };
         // Since it began, or by one that is not over either.
-        let began =
-            flying.iter().find(|flight| flight.0 == number).map_or(touches.len(), |own| own.1);
-        let met = |&(at, touch): &(usize, &Touch)| {
-            touch.folio == folio
-                && touch.number != number
-                && (at >= began || flying.iter().any(|flight| flight.0 == touch.number))
+        let began = flying.iter().find(|flight| flight.0 == number).map_or(now, |own| own.1);
+        let touches = touches.entry(folio).or_default();
+        let met = |&&(touched, at): &&(usize, usize)| {
+            touched != number && (at >= began || flying.iter().any(|flight| flight.0 == touched))
         };
-        if touches.iter().enumerate().filter(met).any(|(_, touch)| visit(touch.number, number)) {
+        if touches.iter().filter(met).any(|touch| visit(touch.0, number)) {
             return true;
         }
-        touches.push(Touch { number, folio });
+        match touches.iter_mut().find(|touch| touch.0 == number) {
+            Some(touch) => touch.1 = now,
+            None => touches.push((number, now)),
+        }
     }
     false
 }
