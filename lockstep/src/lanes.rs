@@ -1,5 +1,6 @@
 //! The interleaving of a phase as text: a line a mark, a lane a CPU.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use program::{DeviceMark, Layout, Mark, Marked, MmId, Seen, text};
@@ -7,25 +8,36 @@ use program::{DeviceMark, Layout, Mark, Marked, MmId, Seen, text};
 use crate::names::{self, Names};
 use crate::render::entry_text;
 
-/// The marks of a phase, with given names. `at` is the mark that differs.
+/// Marks at either end, and around the one that differs, that are shown of a long trace.
+const ENDS: usize = 60;
+
+/// The marks of a phase, with given names. `at` is the mark that differs. Of a long trace, as an
+/// operation that loops leaves it, the middle is left out.
 pub fn lanes(trace: &[Marked], at: Option<usize>, layout: &Layout, names: &Names) -> String {
-    let cpus: Vec<u8> = {
-        let mut cpus: Vec<u8> = trace.iter().map(|marked| marked.cpu).collect();
-        cpus.sort_unstable();
-        cpus.dedup();
-        cpus
+    let cpus: BTreeSet<u8> = trace.iter().map(|marked| marked.cpu).collect();
+    let near = |index: usize, other: usize| index.abs_diff(other) <= ENDS / 2;
+    let shown = |&index: &usize| {
+        index < ENDS || trace.len() - index <= ENDS || at.is_some_and(|at| near(index, at))
     };
-    let texts: Vec<String> = trace.iter().map(|marked| mark_text(marked, layout, names)).collect();
+    let rows: Vec<(usize, String)> = (0..trace.len())
+        .filter(shown)
+        .map(|index| (index, mark_text(&trace[index], layout, names)))
+        .collect();
     let width = |cpu: u8| {
-        let own = trace.iter().zip(&texts).filter(|(marked, _)| marked.cpu == cpu);
+        let own = rows.iter().filter(|(index, _)| trace[*index].cpu == cpu);
         own.map(|(_, text)| text.chars().count()).max().unwrap_or(0)
     };
-    let mut out = String::new();
-    for (index, (marked, text)) in trace.iter().zip(&texts).enumerate() {
-        let mut line = if at == Some(index) { "  >> " } else { "     " }.to_owned();
-        for &cpu in &cpus {
-            let cell = if cpu == marked.cpu { text.as_str() } else { "" };
-            let _ = write!(line, "| {cell:0$} ", width(cpu));
+    let widths: Vec<(u8, usize)> = cpus.into_iter().map(|cpu| (cpu, width(cpu))).collect();
+    let (mut out, mut next) = (String::new(), 0);
+    for (index, text) in &rows {
+        if *index > next {
+            let _ = writeln!(out, "     … {} marks …", index - next);
+        }
+        next = index + 1;
+        let mut line = if at == Some(*index) { "  >> " } else { "     " }.to_owned();
+        for &(cpu, width) in &widths {
+            let cell = if cpu == trace[*index].cpu { text.as_str() } else { "" };
+            let _ = write!(line, "| {cell:width$} ");
         }
         out.push_str(line.trim_end_matches([' ', '|']));
         out.push('\n');
