@@ -28,9 +28,17 @@ const RARE: [Defect; 9] = [
     Defect::RetryKeepsIsolated,
 ];
 
-/// The first `count` defects of the catalogue that are told apart by their names alone.
+/// Whether one CPU suffices, as the defect's program has it.
+fn is_sequential(defect: Defect) -> bool {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
+    let text = std::fs::read_to_string(corpus.join(defect.info().corpus)).expect("its program");
+    !text.lines().any(|line| line.trim() == "phase:")
+}
+
+/// The first `count` defects of the catalogue that sequential programs show.
 pub fn defects(count: usize) -> Vec<Defect> {
-    Defect::ALL.iter().copied().filter(|defect| !RARE.contains(defect)).take(count).collect()
+    let often = |defect: &Defect| !RARE.contains(defect) && is_sequential(*defect);
+    Defect::ALL.iter().copied().filter(often).take(count).collect()
 }
 
 /// Writes `each` artifacts of each defect, in a folder of its own below `dir`: what three engines
