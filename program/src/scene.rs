@@ -122,6 +122,9 @@ struct Scene<'a> {
     page: u8,
     area: u8,
     beside: bool,
+    /// Huge pages are off; no huge page fits into the area.
+    never: bool,
+    small: bool,
 }
 
 /// Replaces what follows the header by a scene.
@@ -132,8 +135,10 @@ pub(crate) fn scene(rng: &mut SplitMix64, bytes: &mut [u8]) {
     if driver {
         bytes[7] = with_devices(bytes[7]);
     }
-    let mut scene = Scene { rng, mask, driver, areas: 0, page: 0, area: 0, beside: false };
-    if scene.chance(2) {
+    let (areas, page, area, beside, never, small) = (0, 0, 0, false, false, false);
+    let mut scene = Scene { rng, mask, driver, areas, page, area, beside, never, small };
+    scene.never = scene.chance(2);
+    if scene.never {
         // Small pages only, and small machines have two or three CPUs.
         bytes[6] = bytes[6] & 0xF0 | 2;
     }
@@ -217,7 +222,7 @@ impl Scene<'_> {
     fn of(&mut self, kinds: &[Kind; 24]) -> Kind {
         loop {
             let kind = kinds[usize::from(self.below(24))];
-            if kind.has_marks() {
+            if kind.has_marks() && !(kind == Kind::SplitFolio && self.small) {
                 return kind;
             }
         }
@@ -235,7 +240,9 @@ impl Scene<'_> {
         let kind = kinds.get(other).copied().unwrap_or(Kind::MmapAnon);
         self.step(record, kind, 0);
         (record[2], record[4], record[5]) = (0, 0, 0);
-        (record[6], record[7]) = (LENS[usize::from(self.below(LENS.len() as u8))], 0);
+        let len = LENS[usize::from(self.below(LENS.len() as u8))];
+        self.small = self.never || len > 3;
+        (record[6], record[7]) = (len, 0);
         record[8] = if self.chance(16) { 1 } else { 2 };
         self.areas += 1;
     }

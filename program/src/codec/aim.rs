@@ -109,7 +109,7 @@ impl Meaning<'_> {
             Focus::Nowhere => None,
             Focus::Populated => {
                 let aim = Aim { meaning: self, mm: any, view: hints.view(any), areas };
-                let real = aim.view.contents.real;
+                let real = self.needs(kind, any).unwrap_or(aim.view.contents.real);
                 let there = aim.inside(real, aim.writable(), kind);
                 Some(there.unwrap_or_else(|| aim.write()))
             }
@@ -119,8 +119,20 @@ impl Meaning<'_> {
                 let one = kind.is_single() || record.len() & 7 < 3;
                 let range = if one { Range { len: 1, ..range } } else { range };
                 let there = mms.contains(mm.0) && areas.contains(range.area.0);
-                there.then_some(Goal::At(kind, mm, range))
+                let here = hints.cells.find(range.area.0, range.off).map_or(0, |slot| 1 << slot);
+                let suits = self.needs(kind, mm).is_none_or(|slots| slots & here != 0);
+                (there && suits).then_some(Goal::At(kind, mm, range))
             }
+        }
+    }
+
+    /// Cells that have what the kind needs, if it needs more than pages: elsewhere it would only fail.
+    fn needs(&self, kind: Kind, mm: MmId) -> Option<Slots> {
+        let contents = self.hints.view(mm).contents;
+        match kind {
+            Kind::SplitFolio => Some(self.hints.free(contents.huge, self.arena)),
+            Kind::Migrate => Some(contents.real & !self.hints.batched()),
+            _ => None,
         }
     }
 
