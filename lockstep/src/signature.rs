@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use optimized::{Defects, Path};
-use program::{Foll, Kind, Op, Program};
+use program::{Device, Foll, Kind, Op, Program};
 
 use crate::compare::Value;
 use crate::minimise::minimise;
@@ -28,6 +28,8 @@ pub struct Sight {
     together: bool,
     /// The paths that do work and were taken there.
     work: BTreeSet<&'static str>,
+    /// Whether a folio lay in the memory of a device.
+    device: bool,
 }
 
 /// Paths that say how memory came to be there, how it was reached or what came of the whole; not
@@ -83,7 +85,9 @@ impl Sight {
         let together = !divergence.trace.is_empty();
         let silent = late || together;
         let work = paths.into_iter().filter(|path| !silent && !setting(path)).collect();
-        Sight { class: divergence.class.to_string(), operation, together, work }
+        let mut folios = divergence.optimized.folios.values();
+        let device = folios.any(|folio| Device::owner(folio.place).is_some());
+        Sight { class: divergence.class.to_string(), operation, together, work, device }
     }
 
     /// What is seen of a panic at a place in the source.
@@ -91,7 +95,8 @@ impl Sight {
         // Lines move.
         let file = place.split(':').next().unwrap_or(place);
         let work = BTreeSet::new();
-        Sight { class: "panic".to_owned(), operation: file.to_owned(), together: false, work }
+        let (class, operation) = ("panic".to_owned(), file.to_owned());
+        Sight { class, operation, together: false, work, device: false }
     }
 
     /// Whether `other` can be the same finding seen in a smaller program: of the same class, in a
@@ -150,7 +155,7 @@ impl Signature {
             }
             true if sight.class == "panic" => sight.operation.clone(),
             true if sight.operation == "any" => kinds(program),
-            true => situation(program, &sight.operation),
+            true => situation(program, sight),
         };
         Signature { what: what.to_owned(), place }
     }
@@ -196,8 +201,10 @@ pub fn kinds(program: &Program) -> String {
     kinds.into_iter().collect::<Vec<_>>().join("+")
 }
 
-/// The operation, and what the program holds: a fork while a page is pinned is not just a fork.
-fn situation(program: &Program, operation: &str) -> String {
+/// The operation, what the program holds and whose memory it is: a fork while a page is pinned is
+/// not just a fork, nor is a pin of a device's page just a pin.
+fn situation(program: &Program, sight: &Sight) -> String {
+    let operation = sight.operation.as_str();
     let held = program.steps().filter_map(|step| match step.op {
         Op::Gup { foll: Foll::Get, .. } => Some("get"),
         Op::Gup { foll: Foll::Pin, .. } => Some("pin"),
@@ -207,8 +214,9 @@ fn situation(program: &Program, operation: &str) -> String {
     // What GUP holds itself, and what was there before it, is no matter.
     let gup = ["get", "pin"].iter().any(|verb| operation.starts_with(verb));
     let held: BTreeSet<&str> = held.filter(|_| !gup).collect();
-    let held = held.into_iter().filter(|verb| !operation.contains(verb));
-    std::iter::once(operation).chain(held).collect::<Vec<_>>().join("+")
+    let more = held.into_iter().chain(sight.device.then_some("device"));
+    let more = more.filter(|word| !operation.contains(word));
+    std::iter::once(operation).chain(more).collect::<Vec<_>>().join("+")
 }
 
 /// A finding, made small and named.

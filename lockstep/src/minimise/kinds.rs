@@ -33,29 +33,31 @@ pub(super) fn plainer(program: &Program, at: usize) -> Vec<Op> {
         (None, Some(_)) => {}
     }
     list.retain(|op| rung(op) < rung(&step.op));
-    if let Op::Gup { mm, range, handle, entry, foll, write, longterm, form } = step.op {
-        let with = |entry, foll, longterm, form| Op::Gup {
-            mm,
-            range,
-            handle,
-            entry,
-            foll,
-            write,
-            longterm,
-            form,
-        };
+    if let Op::Gup { entry, foll, .. } = step.op {
         if foll == Foll::Pin {
-            list.push(with(Entry::Slow, Foll::Get, false, Form::Pages));
-            list.push(with(entry, Foll::Get, false, Form::Pages));
+            list.push(gup(&step.op, Entry::Slow, Foll::Get));
+            list.push(gup(&step.op, entry, Foll::Get));
         }
         if entry != Entry::Slow {
-            list.push(with(Entry::Slow, foll, longterm, form));
+            list.push(gup(&step.op, Entry::Slow, foll));
         }
         if entry == Entry::FastOnly {
-            list.push(with(Entry::Fast, foll, longterm, form));
+            list.push(gup(&step.op, Entry::Fast, foll));
         }
     }
     list
+}
+
+/// The same GUP through another entry; what is for pins alone goes with the pin.
+fn gup(op: &Op, through: Entry, to: Foll) -> Op {
+    let mut op = *op;
+    if let Op::Gup { entry, foll, longterm, form, .. } = &mut op {
+        if *foll != to {
+            (*longterm, *form) = (false, Form::Pages);
+        }
+        (*entry, *foll) = (through, to);
+    }
+    op
 }
 
 /// The ladder, on a range.
