@@ -2,6 +2,7 @@
 //! Prints a line for each, its defect and its file; `triage` is to get them apart again.
 
 #[path = "../tests/common/pile.rs"]
+#[expect(dead_code, reason = "the tests use it all")]
 mod pile;
 
 use std::path::PathBuf;
@@ -11,8 +12,7 @@ fn main() {
     let dir = PathBuf::from(args.next().expect("usage: pile DIR [DEFECTS [EACH [SEED]]]"));
     let mut number = |usual: u64| args.next().map_or(usual, |text| text.parse().expect("a number"));
     let (count, each, seed) = (number(20), number(10), number(11));
-    let defects = pile::defects(count as usize);
-    for made in pile::make(&dir, &defects, each as usize, seed) {
+    for made in pile::make_of_many(&dir, count as usize, each as usize, seed) {
         println!("{} {}", made.defect.info().name, made.path.display());
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args as ClapArgs;
 use lockstep::Options;
@@ -11,10 +12,10 @@ use optimized::{Defect, Defects, Variant};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::cli::{BytesArg, DefectArgs, Format};
+use crate::cli::{Format, ProgramArgs};
 use crate::exit::{Exit, Stop};
 use crate::judge::Judge;
-use crate::{finding, input, progress, write};
+use crate::{finding, progress, stop, write};
 
 /// Examples for `--help`.
 pub const EXAMPLES: &str = "\
@@ -27,7 +28,8 @@ Over commits, each is checked out aside and --run decides, in a shell with $PROG
 0 is good, 1 is bad, anything else says that this commit cannot run it and is passed over. The text
 form is what is replayed, so that old commits read what new ones found.
 
-Exit codes: 0 nothing found, 1 a culprit is named, 3 the program, git or --run fails.";
+Exit codes: 0 nothing found, 1 a culprit is named, 3 the program, git or --run fails, 130 stopped by
+Ctrl-C.";
 
 /// How a commit is asked.
 const RUN: &str = "cargo run --release -q -p triage -- replay \"$PROGRAM\"";
@@ -35,13 +37,8 @@ const RUN: &str = "cargo run --release -q -p triage -- replay \"$PROGRAM\"";
 /// Arguments of `bisect`.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// The program, in text or byte form
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
     #[command(flatten)]
-    defects: DefectArgs,
-    #[command(flatten)]
-    bytes: BytesArg,
+    program: ProgramArgs,
     /// A commit where it is clean
     #[arg(long, value_name = "REV", requires = "bad")]
     good: Option<String>,
@@ -83,11 +80,16 @@ struct Asked {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit, Stop> {
+    let stop = stop::flag();
     let json = match (&args.good, &args.bad) {
-        (Some(good), Some(bad)) => over_commits(args, good, bad)?,
+        (Some(good), Some(bad)) => over_commits(args, good, bad, &stop)?,
         _ => over_switches(args)?,
     };
-    let exit = if json.culprits.is_empty() { Exit::Clean } else { Exit::Finding };
+    let exit = match json.culprits.is_empty() {
+        _ if stop.load(Ordering::Relaxed) => Exit::Interrupted,
+        true => Exit::Clean,
+        false => Exit::Finding,
+    };
     if args.format == Format::Json {
         write::json(&json)?;
         return Ok(exit);
@@ -101,6 +103,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
         let _ = writeln!(out, "{}: {}", asked.commit, asked.answer);
     }
     let _ = match json.culprits.as_slice() {
+        [] if exit == Exit::Interrupted => writeln!(out, "stopped: no culprit is known"),
         [] => writeln!(out, "no culprit: nothing of this decides it"),
         culprits => writeln!(out, "culprit: {}", culprits.join(", ")),
     };
@@ -109,8 +112,8 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
 }
 
 fn over_switches(args: &Args) -> Result<Json, Stop> {
-    let program = input::load(&args.file, args.bytes.bytes)?.program;
-    let on = args.defects.set();
+    let program = args.program.load()?;
+    let on = args.program.defects();
     let shows = |defects: Defects| {
         let mut judge = Judge::new(defects, Options { paranoid: true });
         let trouble = judge.judge(&program);
@@ -178,8 +181,8 @@ impl Switch {
     }
 }
 
-fn over_commits(args: &Args, good: &str, bad: &str) -> Result<Json, Stop> {
-    let program = input::load(&args.file, args.bytes.bytes)?.program;
+fn over_commits(args: &Args, good: &str, bad: &str, stop: &AtomicBool) -> Result<Json, Stop> {
+    let program = args.program.load()?;
     let [good_commit, bad_commit] =
         [good, bad].map(|revision| git(&["rev-parse", "--verify", revision]));
     let (good, bad) = (good_commit?, bad_commit?);
@@ -204,6 +207,10 @@ fn over_commits(args: &Args, good: &str, bad: &str) -> Result<Json, Stop> {
         bar.inc(1);
         bar.set_message(commits[middle].chars().take(12).collect::<String>());
         let answer = aside.ask(commits[middle], &args.run, &file)?;
+        // Ctrl-C ends the shell too, and what it said is no answer.
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         asked.push(Asked { commit: commits[middle].to_owned(), answer });
         match answer {
             "good" => usable.retain(|&at| at > middle),
@@ -216,6 +223,10 @@ fn over_commits(args: &Args, good: &str, bad: &str) -> Result<Json, Stop> {
     }
     bar.finish_and_clear();
     let _ = fs::remove_file(&file);
+    if !usable.is_empty() {
+        let culprits = Vec::new();
+        return Ok(Json { schema_version: 2, culprits, switches: Vec::new(), commits: asked });
+    }
     // Commits right before the first bad one that could not say are suspects too.
     let silent = |commit: &str| {
         asked.iter().any(|asked| asked.commit == commit && asked.answer == "cannot say")

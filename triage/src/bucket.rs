@@ -85,12 +85,14 @@ fn known(defect: Defect) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use lockstep::Options;
     use optimized::Defects;
 
     use super::*;
     use crate::judge::Judge;
-    use crate::minimise;
+    use crate::minimise::Minimiser;
 
     /// Programs, the defect that they show, and the title by hand.
     const FIXTURES: &[(&str, &str, &str)] = &[
@@ -126,8 +128,9 @@ mod tests {
         let defect = Defect::find(defect).expect("a defect");
         let on = Defects::only(defect);
         let sight = Judge::new(on, Options { paranoid: true }).look(&program).expect("a finding");
-        let (small, seen, _) = minimise::smallest(&program, &sight, on);
-        let (root, last) = minimise::root(&small, &seen, on);
+        let minimiser = Minimiser { defects: on, stop: &AtomicBool::new(false) };
+        let (small, seen, _) = minimiser.smallest(&program, &sight);
+        let (root, last) = minimiser.root(&small, &seen);
         Titles::of((&small, &seen), (&root, &last), Some(defect).filter(|_| by_cause))
     }
 

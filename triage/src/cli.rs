@@ -6,8 +6,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lockstep::Policy;
 use optimized::{Defect, Defects, Variant};
+use program::Program;
 
-use crate::{bisect, compare, corpus, explain, export, manual, minimise, report, triage};
+use crate::exit::Stop;
+use crate::{bisect, compare, corpus, explain, export, input, manual, minimise, report, triage};
 
 /// What this build is called: the version, and the commit if it is known.
 pub const VERSION: &str = env!("MM_LOCKSTEP_VERSION");
@@ -240,16 +242,35 @@ pub struct BytesArg {
     pub bytes: bool,
 }
 
-/// Arguments of `show`.
+/// One program, and what to run it on.
 #[derive(Debug, Args)]
-pub struct ShowArgs {
+pub struct ProgramArgs {
     /// The program, in text or byte form; `-` is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
-    pub defects: DefectArgs,
+    defects: DefectArgs,
     #[command(flatten)]
-    pub bytes: BytesArg,
+    bytes: BytesArg,
+}
+
+impl ProgramArgs {
+    /// The program.
+    pub fn load(&self) -> Result<Program, Stop> {
+        input::load(&self.file, self.bytes.bytes).map(|loaded| loaded.program)
+    }
+
+    /// What is switched on.
+    pub fn defects(&self) -> Defects {
+        self.defects.set()
+    }
+}
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    pub program: ProgramArgs,
     /// How to print the results
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -258,9 +279,6 @@ pub struct ShowArgs {
 /// Arguments of `explore`.
 #[derive(Debug, Args)]
 pub struct ExploreArgs {
-    /// The program, in text or byte form; `-` is standard input
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
     /// Preemptions at most
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=64))]
     pub preemptions: u32,
@@ -268,9 +286,7 @@ pub struct ExploreArgs {
     #[arg(long, value_name = "N", default_value = "1_000_000", value_parser = count)]
     pub limit: u64,
     #[command(flatten)]
-    pub defects: DefectArgs,
-    #[command(flatten)]
-    pub bytes: BytesArg,
+    pub program: ProgramArgs,
     /// Where a finding is written
     #[arg(long, value_name = "DIR", default_value = "findings")]
     pub findings: PathBuf,
@@ -348,6 +364,11 @@ pub fn defect_named(text: &str) -> Result<Defect, String> {
         [] => "no such defect; `mm-lockstep defects` lists them".to_owned(),
         close => format!("no such defect; did you mean {}?", close.join(", ")),
     })
+}
+
+/// Threads when nobody says how many: one a core.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// A number of programs, at least one; `_` may separate digits.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 use serde::Serialize;
 
-use crate::cli::{BytesArg, DefectArgs, Format};
+use crate::cli::{Format, ProgramArgs};
 use crate::exit::{Exit, Stop};
 use crate::page;
 use crate::story::{self, Story, Tale};
@@ -24,13 +24,8 @@ Exit codes: 0 the program is clean, 1 it shows something, 3 it cannot be read.";
 /// Arguments of `explain`.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// The program, in text or byte form; `-` is standard input
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
     #[command(flatten)]
-    defects: DefectArgs,
-    #[command(flatten)]
-    bytes: BytesArg,
+    program: ProgramArgs,
     /// Write a self-contained page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -63,11 +58,11 @@ struct JsonStep {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit, Stop> {
-    let program = input::load(&args.file, args.bytes.bytes)?.program;
+    let program = args.program.load()?;
     if program.steps().count() == 0 {
-        return Err(input::vacuous(&args.file));
+        return Err(input::vacuous(&args.program.file));
     }
-    let defects = args.defects.set();
+    let defects = args.program.defects();
     let story = story::tell(&program, defects);
     let mut lines = words(&story);
     for defect in finding::on(defects) {
@@ -76,7 +71,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     }
     let exit = if story.class == "clean" { Exit::Clean } else { Exit::Finding };
     if let Some(file) = &args.html {
-        let page = page::render(&input::name(&args.file), &program, &story, &lines);
+        let page = page::render(&input::name(&args.program.file), &program, &story, &lines);
         write::file(file, &page)?;
     }
     if args.format == Format::Json {

@@ -52,11 +52,11 @@ enum End {
 
 /// Runs the command.
 pub fn run(args: &ExploreArgs) -> Result<Exit, Stop> {
-    let program = input::load(&args.file, args.bytes.bytes)?.program;
+    let program = args.program.load()?;
     if program.steps().count() == 0 {
-        return Err(input::vacuous(&args.file));
+        return Err(input::vacuous(&args.program.file));
     }
-    let mut judge = Judge::new(args.defects.set(), Options::default());
+    let mut judge = Judge::new(args.program.defects(), Options::default());
     let stop = stop::flag();
     let (bounds, end) = explore(&program, args, &mut judge, &stop);
     let complete = matches!(end, End::Complete);
@@ -122,7 +122,7 @@ fn tell(
     bounds: &[Bound],
     found: Option<(Program, Box<Trouble>)>,
 ) -> Result<Exit, Stop> {
-    let defects = args.defects.set();
+    let defects = args.program.defects();
     let (preemptions, last) =
         bounds.last().map_or((0, 0), |last| (last.preemptions, last.schedules));
     let origin = format!("schedule {last} of those with up to {preemptions} preemptions");
@@ -134,7 +134,7 @@ fn tell(
     if args.format == Format::Json {
         write::json(&Json {
             schema_version: 1,
-            file: input::name(&args.file),
+            file: input::name(&args.program.file),
             complete,
             bounds: bounds.to_vec(),
             finding: found.map(|(program, trouble)| Finding {

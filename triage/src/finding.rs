@@ -27,8 +27,9 @@ pub struct Finding {
     pub runs: u64,
 }
 
-/// Runs the execution again and makes its program smaller. `None`: it did not show itself again.
-pub fn minimised(found: Found, plan: &Plan) -> Option<Finding> {
+/// Runs the execution again and makes its program smaller until there is no time left for that.
+/// `None`: it did not show itself again.
+pub fn minimised(found: Found, plan: &Plan, over: impl Fn() -> bool) -> Option<Finding> {
     let whole = campaign::program(plan, &found);
     // What only full snapshots see must not depend on which runs take them.
     let hidden =
@@ -39,7 +40,8 @@ pub fn minimised(found: Found, plan: &Plan) -> Option<Finding> {
         judge.judge(program).filter(|trouble| trouble.symptom() == found.symptom)
     };
     shows(&whole)?;
-    let (program, effort) = minimise::minimise(&whole, |program| shows(program).is_some());
+    let same = |program: &Program| !over() && shows(program).is_some();
+    let (program, effort) = minimise::minimise(&whole, same);
     let trouble = shows(&program)?;
     let steps_before = whole.steps().count();
     Some(Finding { found, program, trouble, steps_before, runs: effort.runs })

@@ -10,7 +10,7 @@ use program::Campaign;
 use serde::Serialize;
 
 use crate::campaign::{self, Plan};
-use crate::cli::{Format, HuntArgs};
+use crate::cli::{self, Format, HuntArgs};
 use crate::exit::{Exit, Stop};
 use crate::finding::{self, Finding};
 use crate::log::Log;
@@ -69,9 +69,10 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
 
     let mut findings = Vec::new();
     let mut lost = 0;
+    let patience = stop::Patience::new(&stop);
     for found in report.findings {
         let (index, class) = (found.index, found.symptom.class.clone());
-        match finding::minimised(found, &plan) {
+        match finding::minimised(found, &plan, || patience.over()) {
             Some(finding) => findings.push(finding),
             None => {
                 lost += 1;
@@ -81,6 +82,9 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
                 );
             }
         }
+    }
+    if patience.over() {
+        eprintln!("stopped: not every program is as small as it gets, see `mm-lockstep minimise`");
     }
     let floors = if args.smoke { summary::shortfalls(&report.stats) } else { Vec::new() };
     let exit = if !findings.is_empty() || !floors.is_empty() {
@@ -99,7 +103,6 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
 
 fn plan(args: &HuntArgs) -> Plan {
     let execs = args.execs.or(args.smoke.then_some(SMOKE_EXECS).filter(|_| args.time.is_none()));
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     Plan {
         campaign: Campaign {
             steps: args.steps.into(),
@@ -109,7 +112,7 @@ fn plan(args: &HuntArgs) -> Plan {
         strategy: args.strategy,
         execs,
         time: args.time.or(if execs.is_none() { Some(USUAL_TIME) } else { None }),
-        threads: args.threads.map_or(cores, usize::from),
+        threads: args.threads.map_or_else(cli::cores, usize::from),
         defects: args.defects.set(),
         keep_going: args.keep_going,
         options: Options { paranoid: args.paranoid || Options::default().paranoid },

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args as ClapArgs;
 use lockstep::Options;
@@ -10,10 +11,10 @@ use optimized::Defects;
 use program::Program;
 use serde::Serialize;
 
-use crate::cli::{BytesArg, DefectArgs, Format};
+use crate::cli::{Format, ProgramArgs};
 use crate::exit::{Exit, Stop};
 use crate::judge::{Judge, Sight};
-use crate::{finding, input, write};
+use crate::{finding, input, stop, write};
 
 /// Examples for `--help`.
 pub const EXAMPLES: &str = "\
@@ -25,18 +26,14 @@ Fewest operations first, then fewest preemptions, then the simplest values; ever
 shows a finding of the same class on the same paths. The program goes to standard output (or -o),
 what was tried to standard error.
 
-Exit codes: 0 done, 3 the program cannot be read, 4 it shows nothing.";
+Exit codes: 0 done, 3 the program cannot be read, 4 it shows nothing, 130 stopped by Ctrl-C (the
+smallest program so far is printed all the same).";
 
 /// Arguments of `minimise`.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// The program, in text or byte form; `-` is standard input
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
     #[command(flatten)]
-    defects: DefectArgs,
-    #[command(flatten)]
-    bytes: BytesArg,
+    program: ProgramArgs,
     /// Where to write the program
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -65,44 +62,57 @@ struct Change {
     taken: u64,
 }
 
-/// The smallest program that shows what `sight` is, and what it shows.
-pub fn smallest(program: &Program, sight: &Sight, defects: Defects) -> (Program, Sight, Effort) {
-    let seen = sight.seen();
-    reduce(program, sight, defects, |other| seen.covers(&other.seen()))
+/// Makes programs smaller on the optimised side with these defects, until `stop` is set; then it
+/// gives what it has.
+pub struct Minimiser<'a> {
+    pub defects: Defects,
+    pub stop: &'a AtomicBool,
 }
 
-/// The smallest program that shows what is related to `sight`, and what it shows.
-pub fn root(program: &Program, sight: &Sight, defects: Defects) -> (Program, Sight) {
-    let seen = sight.seen();
-    let (root, last, _) = reduce(program, sight, defects, |other| seen.related(&other.seen()));
-    (root, last)
-}
+impl Minimiser<'_> {
+    /// The smallest program that shows what `sight` is, and what it shows.
+    pub fn smallest(&self, program: &Program, sight: &Sight) -> (Program, Sight, Effort) {
+        let seen = sight.seen();
+        self.reduce(program, sight, |other| seen.covers(&other.seen()))
+    }
 
-fn reduce(
-    program: &Program,
-    sight: &Sight,
-    defects: Defects,
-    same: impl Fn(&Sight) -> bool,
-) -> (Program, Sight, Effort) {
-    let mut judge = Judge::new(defects, Options { paranoid: true });
-    let mut last = sight.clone();
-    let (minimal, effort) = minimise::minimise(program, |candidate| {
-        let seen = judge.look(candidate).filter(&same);
-        seen.map(|seen| last = seen).is_some()
-    });
-    (minimal, last, effort)
+    /// The smallest program that shows what is related to `sight`, and what it shows.
+    pub fn root(&self, program: &Program, sight: &Sight) -> (Program, Sight) {
+        let seen = sight.seen();
+        let (root, last, _) = self.reduce(program, sight, |other| seen.related(&other.seen()));
+        (root, last)
+    }
+
+    fn reduce(
+        &self,
+        program: &Program,
+        sight: &Sight,
+        same: impl Fn(&Sight) -> bool,
+    ) -> (Program, Sight, Effort) {
+        let mut judge = Judge::new(self.defects, Options { paranoid: true });
+        let mut last = sight.clone();
+        let (minimal, effort) = minimise::minimise(program, |candidate| {
+            let going = !self.stop.load(Ordering::Relaxed);
+            let seen = if going { judge.look(candidate).filter(&same) } else { None };
+            seen.map(|seen| last = seen).is_some()
+        });
+        (minimal, last, effort)
+    }
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit, Stop> {
-    let program = input::load(&args.file, args.bytes.bytes)?.program;
-    let defects = args.defects.set();
+    let program = args.program.load()?;
+    let defects = args.program.defects();
     let mut judge = Judge::new(defects, Options { paranoid: true });
     let Some(sight) = judge.look(&program) else {
-        eprintln!("{}: clean, there is nothing to keep", input::name(&args.file));
+        eprintln!("{}: clean, there is nothing to keep", input::name(&args.program.file));
         return Ok(Exit::NotReproducible);
     };
-    let (minimal, seen, effort) = smallest(&program, &sight, defects);
+    let stop = stop::flag();
+    let (minimal, seen, effort) = Minimiser { defects, stop: &stop }.smallest(&program, &sight);
+    let stopped = stop.load(Ordering::Relaxed);
+    let exit = if stopped { Exit::Interrupted } else { Exit::Clean };
     let class = seen.trouble.symptom().class;
     let mut text = format!("# {class}\n");
     for defect in finding::on(defects) {
@@ -126,7 +136,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
             changes: changes.collect(),
             program: text,
         })?;
-        return Ok(Exit::Clean);
+        return Ok(exit);
     }
     if args.output.is_none() {
         write::text(&text)?;
@@ -142,7 +152,10 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     for (change, [tried, taken]) in &effort.changes {
         eprintln!("  {change}: tried {tried}, kept {taken}");
     }
-    Ok(Exit::Clean)
+    if stopped {
+        eprintln!("stopped: it may get smaller still");
+    }
+    Ok(exit)
 }
 
 /// Scheduling decisions of a program.

@@ -13,7 +13,7 @@ use crate::cli::{Format, ShowArgs};
 use crate::exit::{Exit, Stop};
 use crate::guard;
 use crate::judge::Trouble;
-use crate::{finding, input, write};
+use crate::{finding, write};
 
 #[derive(Serialize)]
 struct Json {
@@ -26,8 +26,8 @@ struct Json {
 
 /// Runs the command.
 pub fn run(args: &ShowArgs) -> Result<Exit, Stop> {
-    let program = input::load(&args.file, args.bytes.bytes)?.program;
-    let mut lockstep = Lockstep::new(args.defects.set());
+    let program = args.program.load()?;
+    let mut lockstep = Lockstep::new(args.program.defects());
     let mut scribe = Scribe::new(&program);
     let options = Options { paranoid: true };
     let run = || lockstep.observe(&program, &options, |moment| scribe.note(moment));

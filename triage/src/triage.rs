@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use clap::Args as ClapArgs;
@@ -21,8 +22,9 @@ use crate::cli::{BytesArg, DefectArgs, Format};
 use crate::collect::{self, Artifact};
 use crate::exit::{Exit, Stop};
 use crate::judge::{Judge, Sight, Trouble};
+use crate::minimise::Minimiser;
 use crate::store::{Bucket, Entry, Record, Run, SCHEMA, Source, Store, Verdict};
-use crate::{finding, input, minimise, progress, stop, write};
+use crate::{finding, input, progress, stop, write};
 
 /// Examples for `--help`.
 pub const EXAMPLES: &str = "\
@@ -73,6 +75,8 @@ enum Outcome {
     Clean,
     Known(String, Source, Option<Run>),
     Finding(Box<Entry>),
+    /// Somebody wished for the end before it was done.
+    Unfinished,
 }
 
 #[derive(Serialize)]
@@ -111,7 +115,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
         }
     }
     let mut store = Store::open(&args.findings)?;
-    let clerk = Clerk::new(args);
+    let clerk = Clerk::new(args, Arc::clone(&stop));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(args.threads.map_or(0, NonZeroUsize::get))
         .build()
@@ -119,15 +123,13 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     let bar = progress::bar(Some(inputs.len() as u64), "inputs");
     let mut clean = Vec::new();
     // In order, a few at a time: whoever is killed leaves what a shorter pile would have given.
-    for some in inputs.chunks(4 * pool.current_num_threads()) {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
+    'pile: for some in inputs.chunks(4 * pool.current_num_threads()) {
         let look = |input: &Artifact| clerk.look(input, &store);
         let outcomes: Vec<_> = pool.install(|| some.par_iter().map(look).collect());
         for (input, outcome) in some.iter().zip(outcomes) {
             bar.inc(1);
             match outcome {
+                Ok(Outcome::Unfinished) => break 'pile,
                 Ok(Outcome::Clean) => clean.push(input.path.display().to_string()),
                 Ok(Outcome::Known(id, source, run)) => store.again(&id, source, run)?,
                 // Two inputs of one chunk may be the same program.
@@ -171,10 +173,11 @@ struct Clerk {
     by_signature: bool,
     now: String,
     commit: String,
+    stop: Arc<AtomicBool>,
 }
 
 impl Clerk {
-    fn new(args: &Args) -> Clerk {
+    fn new(args: &Args, stop: Arc<AtomicBool>) -> Clerk {
         let defects = args.defects.set();
         Clerk {
             defects,
@@ -183,7 +186,12 @@ impl Clerk {
             by_signature: args.by_signature,
             now: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             commit: crate::cli::VERSION.to_owned(),
+            stop,
         }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     fn judge(&self) -> Judge {
@@ -198,6 +206,9 @@ impl Clerk {
     }
 
     fn look(&self, input: &Artifact, store: &Store) -> Result<Outcome, Stop> {
+        if self.stopped() {
+            return Ok(Outcome::Unfinished);
+        }
         let program = input::load(&input.path, self.raw || input.raw())?.program;
         let id = self.id(&program);
         let file = input.path.display().to_string();
@@ -226,6 +237,10 @@ impl Clerk {
         let Some((minimal, mut verdict)) = self.verdict(&program, first, second) else {
             return Ok(Outcome::Clean);
         };
+        // What is not as small as it gets has other titles.
+        if self.stopped() {
+            return Ok(Outcome::Unfinished);
+        }
         run.title.clone_from(&verdict.titles.title);
         let record = Record {
             schema_version: SCHEMA,
@@ -264,8 +279,9 @@ impl Clerk {
             .map_or(self.defects, |cause| Defects::only(cause).in_variant(self.defects.variant()));
         let mut judge = Judge::new(on, Options { paranoid: true });
         let sight = judge.look(program).unwrap_or(sight);
-        let (minimal, seen, _) = minimise::smallest(program, &sight, on);
-        let (root, last) = minimise::root(&minimal, &seen, on);
+        let minimiser = Minimiser { defects: on, stop: &self.stop };
+        let (minimal, seen, _) = minimiser.smallest(program, &sight);
+        let (root, last) = minimiser.root(&minimal, &seen);
         let titles = Titles::of((&minimal, &seen), (&root, &last), cause);
         let name = cause.map(|defect| defect.info().name.to_owned());
         let verdict = describe(&minimal, &seen, titles, name, &self.names);

@@ -88,8 +88,7 @@ pub struct Results {
 
 impl Results {
     fn new(args: &Args) -> Results {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let machine = format!("{}, {cores} cores", std::env::consts::ARCH);
+        let machine = format!("{}, {} cores", std::env::consts::ARCH, cli::cores());
         let (version, budget) = (cli::VERSION.to_owned(), args.budget.as_secs_f64());
         let (execs, date) = (args.execs, String::new());
         Results { schema_version: 1, version, date, machine, budget, execs, tried: Vec::new() }
@@ -191,7 +190,7 @@ fn wave(
             bar.set_message(trial.to_string());
             // One that was interrupted says nothing.
             let tried = trial.run(args.budget, args.execs, stop);
-            if tried.execs.is_none() && stop.load(Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) {
                 break;
             }
             bar.inc(1);
@@ -205,9 +204,8 @@ fn wave(
             }
         }
     };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
-        for _ in 0..args.threads.map_or(cores, usize::from) {
+        for _ in 0..args.threads.map_or_else(cli::cores, usize::from) {
             scope.spawn(work);
         }
     });

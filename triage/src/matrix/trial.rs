@@ -1,7 +1,7 @@
 //! One defect, one strategy, one seed: a hunt on one core up to the first finding.
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lockstep::{Options, Policy};
@@ -88,7 +88,8 @@ impl Trial {
             steps: None,
             concurrent: false,
         };
-        if let Some(finding) = first.and_then(|found| finding::minimised(found, &plan)) {
+        let over = || stop.load(Ordering::Relaxed);
+        if let Some(finding) = first.and_then(|found| finding::minimised(found, &plan, over)) {
             tried.steps = Some(finding.program.steps().count());
             tried.concurrent = finding.program.phases.iter().any(|phase| phase.steps.len() > 1);
         }

@@ -15,18 +15,8 @@ pub struct Made {
     pub defect: Defect,
 }
 
-/// Found once in some ten or hundred thousand programs: too rare to make artifacts of here.
-const RARE: [Defect; 9] = [
-    Defect::OrphanMigrationEntry,
-    Defect::MixedBatchNotPutBack,
-    Defect::DriverMapsWithoutRecheck,
-    Defect::NullDestination,
-    Defect::TrylockFailureIsSuccess,
-    Defect::FaultFolioUnlockedByRestore,
-    Defect::SpinStarvesDrain,
-    Defect::DrainMovedUp,
-    Defect::RetryKeepsIsolated,
-];
+/// Programs in which a defect must show often enough.
+const PROGRAMS: u64 = 30_000;
 
 /// Whether one CPU suffices, as the defect's program has it.
 fn is_sequential(defect: Defect) -> bool {
@@ -35,41 +25,59 @@ fn is_sequential(defect: Defect) -> bool {
     !text.lines().any(|line| line.trim() == "phase:")
 }
 
-/// The first `count` defects of the catalogue that sequential programs show.
-pub fn defects(count: usize) -> Vec<Defect> {
-    let often = |defect: &Defect| !RARE.contains(defect) && is_sequential(*defect);
-    Defect::ALL.iter().copied().filter(often).take(count).collect()
+/// Artifacts of the first `count` defects of the catalogue that sequential programs show often.
+pub fn make_of_many(dir: &Path, count: usize, each: usize, seed: u64) -> Vec<Made> {
+    let defects = Defect::ALL.iter().copied().filter(|&defect| is_sequential(defect));
+    let piles = (seed..).zip(defects).filter_map(|(seed, defect)| found(defect, each, seed));
+    let mut made = Vec::new();
+    piles.take(count).for_each(|pile| write(dir, pile, &mut made));
+    made
 }
 
-/// Writes `each` artifacts of each defect, in a folder of its own below `dir`: what three engines
-/// found in a build that has it.
+/// Writes `each` artifacts of each defect.
 pub fn make(dir: &Path, defects: &[Defect], each: usize, seed: u64) -> Vec<Made> {
     let mut made = Vec::new();
     for (seed, &defect) in (seed..).zip(defects) {
-        let (mut bytes, mut program) = (Vec::new(), Program::default());
-        let (campaign, mut decoder) = (Campaign::new(seed), Decoder::default());
-        let mut lockstep = Lockstep::new(Defects::only(defect));
-        let mut found = 0;
-        for index in 0..100_000 {
-            campaign.generate(index, &mut bytes);
-            decoder.decode(&bytes, &mut program);
-            if lockstep.run(&program, &Options { paranoid: false }) == Verdict::Clean {
-                continue;
-            }
-            lockstep = Lockstep::new(Defects::only(defect));
-            let path = dir.join(defect.info().name).join(name(made.len(), index));
-            let folder = path.parent().expect("a folder");
-            fs::create_dir_all(folder).expect("created");
-            fs::write(&path, &bytes).expect("written");
-            made.push(Made { path, defect });
-            found += 1;
-            if found == each {
-                break;
-            }
-        }
-        assert_eq!(found, each, "{}", defect.info().name);
+        let pile = found(defect, each, seed).unwrap_or_else(|| panic!("{}", defect.info().name));
+        write(dir, pile, &mut made);
     }
     made
+}
+
+/// Inputs that show a defect.
+struct Pile {
+    defect: Defect,
+    inputs: Vec<(u64, Vec<u8>)>,
+}
+
+/// `None`: it does not show that often.
+fn found(defect: Defect, each: usize, seed: u64) -> Option<Pile> {
+    let (campaign, mut decoder) = (Campaign::new(seed), Decoder::default());
+    let mut program = Program::default();
+    let mut lockstep = Lockstep::new(Defects::only(defect));
+    let inputs = (0..PROGRAMS).filter_map(|index| {
+        let mut bytes = Vec::new();
+        campaign.generate(index, &mut bytes);
+        decoder.decode(&bytes, &mut program);
+        if lockstep.run(&program, &Options { paranoid: false }) == Verdict::Clean {
+            return None;
+        }
+        lockstep = Lockstep::new(Defects::only(defect));
+        Some((index, bytes))
+    });
+    let inputs: Vec<_> = inputs.take(each).collect();
+    (inputs.len() == each).then_some(Pile { defect, inputs })
+}
+
+/// In a folder of the defect's own below `dir`: what three engines found in a build that has it.
+fn write(dir: &Path, pile: Pile, made: &mut Vec<Made>) {
+    let Pile { defect, inputs } = pile;
+    for (index, bytes) in inputs {
+        let path = dir.join(defect.info().name).join(name(made.len(), index));
+        fs::create_dir_all(path.parent().expect("a folder")).expect("created");
+        fs::write(&path, &bytes).expect("written");
+        made.push(Made { path, defect });
+    }
 }
 
 /// Engines take turns.
