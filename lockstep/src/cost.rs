@@ -4,50 +4,116 @@
 //! side may cost more, item by item, than the same side without batching on the same state; and
 //! what a huge PMD maps must be grabbed in one addition, not page by page.
 
+use std::rc::Rc;
+
+use machine::Lines;
 use optimized::{Cost, Variant, World};
-use program::{Call, Layout, Model, Op, Outcome, Program, Replay, Ret, Step};
+use program::{Call, Kind, Layout, Model, Op, Outcome, Program, Replay, Ret, Step};
 use reference::Reference;
 
 use crate::compare::{FieldDiff, Value, What};
+use crate::phase::concurrent;
 use crate::run::Lockstep;
+use crate::scheduler::Scheduler;
 use crate::subject::Subject;
 use crate::verdict::{Divergence, When};
 
-/// What one step of a program cost.
+/// What one step of a program cost, or those of a phase that ran beside each other.
 #[derive(Clone, Debug)]
 pub struct StepCost {
-    /// Its number, from 0.
+    /// The number of the first, from 0.
     pub number: usize,
-    /// The step.
-    pub step: Step,
-    /// For each variant what it returned and what that cost.
-    pub costs: Vec<(Ret, Cost)>,
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// For each variant what they returned and what all of them cost.
+    pub costs: Vec<(Vec<Ret>, Cost)>,
 }
 
 /// The ledger of a program: every step that is carried out, on each variant in a world of its own.
+///
+/// The steps run on the CPUs of the machine, phases as the program's schedule says; so caches and
+/// TLBs count. Only where something in the program outlasts its phase (a folio lock that is held, an
+/// open migration) every step runs alone, and they do not.
 pub fn ledger(program: &Program, variants: &[Variant]) -> Vec<StepCost> {
     let layout = Layout::of(program);
     let mut reference = Reference::new();
     reference.reset(&program.shape);
-    let mut worlds: Vec<World> = variants.iter().map(|&variant| World::of(variant)).collect();
-    worlds.iter_mut().for_each(|world| world.reset(&program.shape));
+    let alone = program.steps().any(|step| Kind::of(&step.op).outlasts_marks());
+    let mut accounts: Vec<Account> =
+        variants.iter().map(|&variant| Account::open(variant, program)).collect();
+    let call = |(number, step)| Call { number, step, layout: &layout };
+    let calls: Vec<Call<'_>> = (0..).zip(program.steps()).map(call).collect();
     let mut list = Vec::new();
-    for (number, step) in program.steps().enumerate() {
-        let call = Call { number, step, layout: &layout };
-        let mut outcome = Outcome::default();
-        reference.step(call, &mut outcome);
-        if outcome.ret == Ret::WouldBlock {
-            continue;
+    let mut rest = &calls[..];
+    for phase in &program.phases {
+        let now;
+        (now, rest) = rest.split_at(phase.steps.len());
+        let together = concurrent(program, &phase.steps);
+        for calls in now.chunks(if together { now.len() } else { 1 }) {
+            let mut blocks = false;
+            for call in calls {
+                let mut outcome = Outcome::default();
+                reference.step(*call, &mut outcome);
+                blocks |= !together && outcome.ret == Ret::WouldBlock;
+            }
+            if blocks {
+                continue;
+            }
+            let cost = |account: &mut Account| match (alone, together) {
+                (true, _) => account.alone(calls[0]),
+                (_, true) => account.beside(calls),
+                (_, false) => account.phase(calls, &mut Scheduler::default()),
+            };
+            list.push(StepCost {
+                number: calls[0].number,
+                steps: calls.iter().map(|call| *call.step).collect(),
+                costs: accounts.iter_mut().map(cost).collect(),
+            });
         }
-        let cost = |world: &mut World| {
-            let (before, mut outcome) = (world.cost(), Outcome::default());
-            world.step(call, &mut outcome);
-            (outcome.ret, world.cost() - before)
-        };
-        let costs = worlds.iter_mut().map(cost).collect();
-        list.push(StepCost { number, step: *step, costs });
     }
     list
+}
+
+/// A world of which the costs are counted.
+struct Account {
+    world: World,
+    /// The program's own, for all its phases.
+    scheduler: Scheduler,
+    past: Vec<(usize, Step)>,
+}
+
+impl Account {
+    fn open(variant: Variant, program: &Program) -> Account {
+        let mut world = World::of(variant);
+        world.watch_lines(Rc::new(Lines::default()));
+        world.reset(&program.shape);
+        Account { world, scheduler: Scheduler::own(program), past: Vec::new() }
+    }
+
+    fn alone(&mut self, call: Call<'_>) -> (Vec<Ret>, Cost) {
+        let (before, mut outcome) = (self.world.cost(), Outcome::default());
+        self.world.step(call, &mut outcome);
+        (vec![outcome.ret], self.world.cost() - before)
+    }
+
+    fn beside(&mut self, calls: &[Call<'_>]) -> (Vec<Ret>, Cost) {
+        let mut scheduler = std::mem::take(&mut self.scheduler);
+        let result = self.phase(calls, &mut scheduler);
+        self.scheduler = scheduler;
+        result
+    }
+
+    fn phase(&mut self, calls: &[Call<'_>], scheduler: &mut Scheduler) -> (Vec<Ret>, Cost) {
+        for (number, step) in &self.past {
+            self.world.tlb_keeps(Call { number: *number, step, layout: calls[0].layout });
+        }
+        self.past.extend(calls.iter().map(|call| (call.number, *call.step)));
+        let mut outcomes = vec![Outcome::default(); calls.len()];
+        let before = self.world.cost();
+        scheduler.run_phase(&mut self.world, calls, &mut outcomes);
+        let results = outcomes.iter().map(|outcome| outcome.ret).collect();
+        (results, self.world.cost() - before)
+    }
 }
 
 impl<R: Replay, O: Subject> Lockstep<R, O> {

@@ -166,6 +166,7 @@ impl Machine {
         if !tried {
             self.order(name, lock);
         }
+        self.touch(object, true);
         let mut board = self.board.borrow_mut();
         let class = board.lockdep.class(lock);
         board.holds.push(Hold { object, name, class, shared });
@@ -174,6 +175,7 @@ impl Machine {
     /// Notes that a lock was released, whoever had taken it; whether `name` had.
     #[cold]
     pub(crate) fn dropped(&self, object: usize, name: Task) -> bool {
+        self.touch(object, true);
         let mut board = self.board.borrow_mut();
         let own = |hold: &Hold| hold.object == object && hold.name == name;
         let at = board.holds.iter().rposition(own);

@@ -1,10 +1,12 @@
 //! The state that all primitives share, and the accounting that every task is subject to.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use crate::board::Board;
 use crate::conduct::Conduct;
 use crate::event::Event;
+use crate::lines::Lines;
 
 /// A task; tasks own locks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -74,6 +76,9 @@ pub struct Machine {
     pub(crate) waiting: Cell<&'static str>,
     conduct: Cell<Option<Conduct>>,
     pub(crate) board: RefCell<Board>,
+    /// Whether anybody watches cache lines, and who.
+    pub(crate) lined: Cell<bool>,
+    pub(crate) lines: RefCell<Option<Rc<Lines>>>,
 }
 
 impl Default for Machine {
@@ -97,6 +102,8 @@ impl Default for Machine {
             waiting: Cell::default(),
             conduct: Cell::default(),
             board: RefCell::default(),
+            lined: Cell::default(),
+            lines: RefCell::default(),
         }
     }
 }

@@ -116,6 +116,7 @@ impl Machine {
     ) -> Stop<'_> {
         self.waiting.set(lock);
         if self.multi() {
+            self.waits_for_line(object);
             self.enlist(name, wait, object, lock, owner, 0);
         }
         Stop(self)

@@ -4,6 +4,10 @@
 
 use std::cell::Cell;
 use std::ops::Sub;
+use std::rc::Rc;
+
+use machine::{Lines, SpinLock};
+use program::MmId;
 
 use crate::world::World;
 
@@ -37,9 +41,13 @@ macro_rules! items {
         impl World {
             /// Everything counted since this world was made.
             pub fn cost(&self) -> Cost {
-                let atomics = self.frames.atomics();
-                let cost = Cost { $($field: self.costs.0[Item::$item as usize].get(),)* };
-                Cost { atomics: cost.atomics + atomics, ..cost }
+                let mut cost = Cost { $($field: self.costs.0[Item::$item as usize].get(),)* };
+                cost.atomics += self.frames.atomics();
+                if let Some(lines) = self.machine.lines() {
+                    cost.hand_overs += lines.hand_overs();
+                    cost.waits += lines.waits();
+                }
+                cost
             }
         }
     };
@@ -58,6 +66,14 @@ items! {
     Lock locks "locks"
     /// Entries of the output that were looked at again after the walk.
     Rescan rescans "rescans"
+    /// Cache lines that another CPU had: counters of folios and VMAs, locks, sequences.
+    HandOver hand_overs "hand-overs"
+    /// Waits for locks.
+    Wait waits "lock waits"
+    /// TLB flushes.
+    Flush flushes "tlb flushes"
+    /// Interrupts sent to other CPUs.
+    Ipi ipis "ipis"
 }
 
 /// The counters.
@@ -70,5 +86,20 @@ impl World {
     pub(crate) fn pay(&self, item: Item, n: u32) {
         let count = &self.costs.0[item as usize];
         count.set(count.get() + u64::from(n));
+    }
+}
+
+impl World {
+    /// From now on cache lines are watched too, and waits, flushes and interrupts are counted, of
+    /// what runs in phases ([`World::run_phase`]); one phase may be one step.
+    pub fn watch_lines(&mut self, lines: Rc<Lines>) {
+        self.machine.watch_lines(Some(lines));
+    }
+
+    /// From now on, until the machine is reset, each CPU takes a page table lock of its own. Only for
+    /// benchmarks in which no two CPUs use the same table.
+    pub fn split_page_table_lock(&mut self, mm: MmId) {
+        let cpus = usize::from(self.shape.cpus);
+        self.mm_mut(mm).split_locks.resize_with(cpus, SpinLock::default);
     }
 }

@@ -11,6 +11,17 @@ use crate::world::{Conduct, Cx, World};
 /// GUP_PIN_COUNTING_BIAS: what a pin adds to the refcount of an order-0 folio.
 pub(crate) const GUP_PIN_COUNTING_BIAS: i64 = 1024;
 
+/// The counters of a page or folio, each a cache line to the machine.
+#[derive(Clone, Copy)]
+enum Counter {
+    Ref,
+    Pin,
+    Map,
+}
+
+/// Numbers that stand for counters begin here, where no address is.
+const COUNTERS: usize = 1 << 55;
+
 /// FOLL_GET or FOLL_PIN; none while populating.
 pub(crate) type Foll = Option<program::Foll>;
 
@@ -21,6 +32,7 @@ impl World {
         if self.frames.refcount(head) <= 0 {
             self.report(Conduct::UseAfterFree);
         }
+        self.touch_counter(head, Counter::Ref);
         self.frames.ref_add(head, refs);
     }
 
@@ -33,6 +45,7 @@ impl World {
     /// `folio_put_refs`.
     #[inline]
     pub(crate) fn folio_put_refs(&self, head: Pfn, refs: i64) {
+        self.touch_counter(head, Counter::Ref);
         let left = self.frames.ref_add(head, -refs);
         if left == 0 {
             self.folio_free(head);
@@ -47,9 +60,34 @@ impl World {
         self.folio_put_refs(head, 1);
     }
 
+    /// Changes how many mappings of a page there are.
+    #[inline]
+    pub(crate) fn map_add(&self, pfn: Pfn, by: i32) {
+        self.touch_counter(pfn, Counter::Map);
+        self.counted(self.frames.map_add(pfn, by));
+    }
+
+    /// Changes how many huge PMDs map a folio.
+    #[inline]
+    pub(crate) fn entire_map_add(&self, head: Pfn, by: i32) {
+        self.touch_counter(head, Counter::Map);
+        self.counted(self.frames.entire_map_add(head, by));
+    }
+
+    fn pin_add(&self, head: Pfn, by: i32) {
+        self.touch_counter(head, Counter::Pin);
+        self.counted(self.frames.pin_add(head, by));
+    }
+
+    /// The machine is told that the running CPU changes this counter.
+    #[inline]
+    fn touch_counter(&self, pfn: Pfn, counter: Counter) {
+        self.machine.touch(COUNTERS + pfn.0 as usize * 4 + counter as usize, true);
+    }
+
     /// Turns a refused counter change into a finding.
     #[inline]
-    pub(crate) fn counted(&self, result: Result<(), Underflow>) {
+    fn counted(&self, result: Result<(), Underflow>) {
         if let Err(underflow) = result {
             self.report(Conduct::Underflow(match underflow {
                 Underflow::Map => "mapcount",
@@ -86,7 +124,7 @@ impl World {
                 }
                 self.folio_ref_add(head, refs);
                 if !self.has(Defect::PinForgetsPincount) {
-                    self.counted(self.frames.pin_add(head, refs as i32));
+                    self.pin_add(head, refs as i32);
                 }
             }
             program::Foll::Pin => self.folio_ref_add(head, refs * GUP_PIN_COUNTING_BIAS),
@@ -107,7 +145,7 @@ impl World {
             if !self.frames.large(head) || self.has(Defect::PinBiasOnLarge) {
                 refs *= GUP_PIN_COUNTING_BIAS;
             } else if !self.has(Defect::PinForgetsPincount) {
-                self.counted(self.frames.pin_add(head, -(refs as i32)));
+                self.pin_add(head, -(refs as i32));
             }
         }
         self.folio_put_refs(head, refs);

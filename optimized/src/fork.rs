@@ -141,7 +141,7 @@ impl World {
         if shared {
             self.hit(Path::ForkHuge);
             self.folio_get(pfn);
-            self.counted(self.frames.entire_map_add(pfn, 1));
+            self.entire_map_add(pfn, 1);
             let bits = bits.wrprotect();
             let parents = if self.has(Defect::ForkLeavesParentWritable) {
                 self.pmd(parent, number)
@@ -246,7 +246,7 @@ impl World {
                 self.hit(Path::ForkDevicePrivate);
                 self.folio_get(pfn);
                 self.frames.set_exclusive(pfn, false);
-                self.counted(self.frames.map_add(pfn, 1));
+                self.map_add(pfn, 1);
                 Pte::DevicePrivate { pfn, write: false }
             }
             Pte::DeviceExclusive { pfn, .. } => {
@@ -291,7 +291,7 @@ impl World {
             }
             self.hit(if self.frames.anon(head) { Path::ForkAnon } else { Path::ForkFile });
             self.folio_get(head);
-            self.counted(self.frames.map_add(pfn, 1));
+            self.map_add(pfn, 1);
         }
         let shared = bits.wrprotect();
         if bits.write && !self.has(Defect::ForkLeavesParentWritable) {

@@ -79,7 +79,7 @@ impl World {
         let mapping = self.anon_mapping(mm, self.pmd_start(pmd), 0);
         self.frames.set_mapping(pfn, mapping);
         self.publish(cx, pfn, Birth::Huge(mm, pmd));
-        self.counted(self.frames.entire_map_add(pfn, 1));
+        self.entire_map_add(pfn, 1);
         self.frames.set_exclusive(pfn, true);
         self.folio_add_lru(cx, pfn);
         let bits = mkwrite(vma, page_prot(vma));
@@ -184,7 +184,7 @@ impl World {
             if exclusive {
                 self.frames.set_exclusive(pfn, true);
             }
-            self.counted(self.frames.map_add(pfn, 1));
+            self.map_add(pfn, 1);
             self.set_pte(mm, table, self.pmd_start(number) + i, Pte::Present { pfn, bits });
         }
         self.set_pmd(mm, number, Pmd::Table(table));

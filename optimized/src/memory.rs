@@ -291,7 +291,7 @@ impl World {
         let mapping = self.anon_mapping(mm, vpn, 0);
         self.frames.set_mapping(pfn, mapping);
         self.publish(cx, pfn, Birth::Anon(mm, vpn));
-        self.counted(self.frames.map_add(pfn, 1));
+        self.map_add(pfn, 1);
         self.frames.set_exclusive(pfn, true);
         self.folio_add_lru(cx, pfn);
     }
@@ -388,7 +388,7 @@ impl World {
         bits: Bits,
     ) -> bool {
         let Some(table) = self.finish_fault(cx, vmf, prealloc).await else { return false };
-        self.counted(self.frames.map_add(pfn, 1));
+        self.map_add(pfn, 1);
         self.set_pte(vmf.mm, table, vmf.vpn, Pte::Present { pfn, bits });
         self.fault_mark(cx, vmf, false, None);
         self.unhold_mark(cx, pfn, 1, FollKind::Get);

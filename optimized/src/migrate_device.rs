@@ -447,7 +447,7 @@ impl World {
         if free {
             let mapping = self.anon_mapping(mm, vpn, 0);
             self.frames.set_mapping(new, mapping);
-            self.counted(self.frames.map_add(new, 1));
+            self.map_add(new, 1);
             self.frames.set_exclusive(new, true);
             self.folio_get(new);
             let prot = page_prot(&vma);

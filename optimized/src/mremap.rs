@@ -151,7 +151,7 @@ impl World {
                 && pfn != ZERO_PFN
                 && self.frames.page_mapcount(pfn) > 1
             {
-                self.counted(self.frames.map_add(pfn, -1));
+                self.map_add(pfn, -1);
             }
         }
         self.ptl_unlock(cx, mm);

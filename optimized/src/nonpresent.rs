@@ -148,7 +148,7 @@ impl World {
         self.hit(Path::ExclusiveRestored);
         let prot = page_prot(vma);
         let bits = if write { mkwrite(vma, prot) } else { prot };
-        self.counted(self.frames.map_add(pfn, 1));
+        self.map_add(pfn, 1);
         self.set_pte(mm, table, vpn, Pte::Present { pfn, bits });
         self.device_mark(cx, DeviceMark::Restore { mm, vpn }, || self.seen_entry(mm, vpn));
     }

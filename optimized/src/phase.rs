@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use machine::{Executor, Preempt, Strategy, Task, Verdict};
+use machine::{Bounds, Executor, Preempt, Strategy, Task, Verdict};
 use program::{Advice, Call, Mark, Marked, Op, Outcome, Seen};
 
 use crate::world::World;
@@ -18,6 +18,9 @@ pub struct Ran {
     /// Scheduling points passed.
     pub points: u64,
 }
+
+/// Bounds of a run whose costs are counted: however long it takes.
+const COUNTED: Bounds = Bounds { turn: 64, soft: 1 << 32, hard: 1 << 33 };
 
 /// Whether the operation may come to `lru_add_drain_all`, which needs kworkers.
 fn drains_all(op: &Op) -> bool {
@@ -56,7 +59,9 @@ impl World {
         self.trace.get_mut().clear();
         self.tracing.set(true);
         self.begin();
-        self.mm_cpumask.set(calls.iter().fold(0, |mask, call| mask | 1 << call.step.cpu));
+        let lines = self.machine.lines();
+        let before = if lines.is_some() { self.mm_cpumask.get() } else { 0 };
+        self.mm_cpumask.set(calls.iter().fold(before, |mask, call| mask | 1 << call.step.cpu));
         let world = &*self;
         let outs = Cell::from_mut(outs).as_slice_of_cells();
         let state = || world.shared_state();
@@ -64,6 +69,9 @@ impl World {
         let mut recording = Recording { executor, into: &world.decisions };
         let executor = &mut recording.executor;
         executor.set_state(&state);
+        if lines.is_some() {
+            executor.set_bounds(COUNTED);
+        }
         let drains = calls.iter().any(|call| drains_all(&call.step.op));
         for cpu in 0..world.shape.cpus {
             if calls.iter().any(|call| call.step.cpu == cpu) {

@@ -31,7 +31,7 @@ const RMAP_LOCK: &str = "i_mmap_rwsem or anon_vma lock";
 impl World {
     /// `folio_remove_rmap_pte`: the page loses one PTE mapping; the reference stays.
     pub(crate) fn folio_remove_rmap_pte(&self, pfn: Pfn) {
-        self.counted(self.frames.map_add(pfn, -1));
+        self.map_add(pfn, -1);
         let head = self.frames.head(pfn);
         if self.frames.page_mapcount(pfn) == 0 && self.frames.entire_mapcount(head) == 0 {
             self.note_partially_mapped(head);
@@ -40,7 +40,7 @@ impl World {
 
     /// `folio_remove_rmap_pmd`.
     pub(crate) fn folio_remove_rmap_pmd(&self, head: Pfn) {
-        self.counted(self.frames.entire_map_add(head, -1));
+        self.entire_map_add(head, -1);
         if self.frames.entire_mapcount(head) == 0 {
             let pages = 0..self.frames.nr_pages(head);
             if pages.into_iter().any(|i| self.frames.page_mapcount(Pfn(head.0 + i)) == 0) {
@@ -274,7 +274,7 @@ impl World {
             self.frames.set_dirty(head);
         }
         self.set_pte(mm, table, vpn, Pte::Migration { pfn, kind, dirty: bits.dirty });
-        self.counted(self.frames.map_add(pfn, -1));
+        self.map_add(pfn, -1);
         self.folio_put(head);
         true
     }
@@ -301,7 +301,7 @@ impl World {
         }
         let kind = migration_kind(bits, exclusive);
         self.set_pmd(mm, pmd, Pmd::Migration { pfn, kind, deposit });
-        self.counted(self.frames.entire_map_add(pfn, -1));
+        self.entire_map_add(pfn, -1);
         self.folio_put(pfn);
         self.unmap_mark(cx, mm, self.pmd_start(pmd), true);
         true
@@ -356,7 +356,7 @@ impl World {
         let head = self.frames.head(new);
         let bits = self.restored_bits(mm, vpn, kind, dirty && self.frames.dirty(head));
         self.folio_get(head);
-        self.counted(self.frames.map_add(new, 1));
+        self.map_add(new, 1);
         if self.frames.anon(head) && kind != Migration::Readable {
             self.frames.set_exclusive(new, true);
         }
@@ -377,7 +377,7 @@ impl World {
         let Pmd::Migration { kind, deposit, .. } = self.pmd(mm, pmd) else { return };
         let bits = self.restored_bits(mm, self.pmd_start(pmd), kind, false);
         self.folio_get(new);
-        self.counted(self.frames.entire_map_add(new, 1));
+        self.entire_map_add(new, 1);
         if kind != Migration::Readable {
             self.frames.set_exclusive(new, true);
         }

@@ -173,7 +173,7 @@ impl World {
         seen: &Speculation,
     ) -> Result<(), Fault> {
         let (id, number) = (vmf.vma.id, self.pmd_number(vmf.vpn));
-        let ptl = &self.mm(vmf.mm).page_table_lock;
+        let ptl = self.page_table_lock(cx, vmf.mm);
         let mut tries = 0;
         self.machine.local_irq_disable().await;
         loop {

@@ -8,6 +8,7 @@
 use machine::Tlb;
 use program::{Call, Foll, Mark, MmId, Name, Op, PageRef, Seen, Span};
 
+use crate::cost::Item;
 use crate::defects::Defect;
 use crate::frame::{Pfn, ZERO_PFN};
 use crate::pgtable::{Bits, Pmd, Pte, Table};
@@ -123,6 +124,8 @@ impl World {
             self.tlbs[usize::from(cpu)].flush(u32::from(mm.0), span.start..span.end);
         };
         flush(cx.cpu);
+        self.pay(Item::Flush, 1);
+        self.pay(Item::Ipi, (self.mm_cpumask.get() & !(1 << cx.cpu)).count_ones());
         self.machine.smp_call(self.mm_cpumask.get(), flush).await;
         self.mark(cx, || (Mark::Flush { mm, span }, Seen::Nothing));
     }

@@ -119,12 +119,14 @@ impl World {
     /// `get_vma`.
     pub(crate) fn get_vma(&self, id: VmaId) {
         let vma = self.vma_shared(id);
+        self.machine.touch(std::ptr::from_ref(&vma.refs).addr(), true);
         vma.refs.set(vma.refs.get() + 1);
     }
 
     /// `put_vma`: the last one frees it, for use as another when the machine is quiescent.
     pub(crate) fn put_vma(&self, id: VmaId) {
         let vma = self.vma_shared(id);
+        self.machine.touch(std::ptr::from_ref(&vma.refs).addr(), true);
         let refs = vma.refs.get().saturating_sub(1);
         vma.refs.set(refs);
         if refs == 0 {

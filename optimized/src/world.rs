@@ -99,7 +99,9 @@ pub(crate) struct Mm {
     /// Where faults wait for user space, and whether any ever did.
     pub userfaults: Cell<bool>,
     /// One for all tables, as without SPLIT_PTLOCK_CPUS.
-    pub page_table_lock: SpinLock,
+    page_table_lock: SpinLock,
+    /// Those of each CPU's own tables, in benchmarks that split it.
+    pub split_locks: Vec<SpinLock>,
     pub write_protect_seq: SeqCount,
 }
 
@@ -132,7 +134,8 @@ pub struct World {
     pub(crate) batches: Vec<RefCell<Vec<Pfn>>>,
     /// By CPU.
     pub(crate) tlbs: Vec<Tlb<Translation>>,
-    /// CPUs that a flush has to reach: those with steps in the phase, whatever mm they are of.
+    /// CPUs that a flush has to reach, whatever mm they are of: those with steps in the phase or,
+    /// when costs are counted, with steps so far.
     pub(crate) mm_cpumask: Cell<u128>,
     pub(crate) lru_disabled: Cell<bool>,
     /// The place whose pageblocks are MIGRATE_ISOLATE.
@@ -183,8 +186,8 @@ impl World {
             drivers: Drivers::default(),
             anon_vmas: RefCell::default(),
             cache: RefCell::default(),
-            batches: (0..8).map(|_| RefCell::default()).collect(),
-            tlbs: (0..8).map(|_| Tlb::default()).collect(),
+            batches: Vec::new(),
+            tlbs: Vec::new(),
             mm_cpumask: Cell::new(0),
             lru_disabled: Cell::new(false),
             isolated: Cell::new(None),
@@ -278,6 +281,10 @@ impl World {
         &self.mms[usize::from(mm.0)]
     }
 
+    pub(crate) fn mm_mut(&mut self, mm: MmId) -> &mut Mm {
+        &mut self.mms[usize::from(mm.0)]
+    }
+
     /// Every mm that exists, in order.
     pub(crate) fn live_mms(&self) -> impl Iterator<Item = MmId> + '_ {
         (0..self.mms_used.get() as u8).map(MmId).filter(|&mm| self.mm(mm).alive.get())
@@ -318,12 +325,19 @@ impl World {
     #[inline]
     pub(crate) fn ptl_lock(&self, cx: &Cx, mm: MmId) -> Taking<'_, Spin<'_>> {
         self.pay(Item::Lock, 1);
-        self.mm(mm).page_table_lock.lock(&self.machine, cx.task, "PTL")
+        self.page_table_lock(cx, mm).lock(&self.machine, cx.task, "PTL")
+    }
+
+    /// The PTL.
+    #[inline]
+    pub(crate) fn page_table_lock(&self, cx: &Cx, mm: MmId) -> &SpinLock {
+        let mm = self.mm(mm);
+        mm.split_locks.get(usize::from(cx.cpu)).unwrap_or(&mm.page_table_lock)
     }
 
     #[inline]
     pub(crate) fn ptl_unlock(&self, cx: &Cx, mm: MmId) {
-        self.mm(mm).page_table_lock.unlock(&self.machine, cx.task, "PTL");
+        self.page_table_lock(cx, mm).unlock(&self.machine, cx.task, "PTL");
     }
 
     /// Heads of all allocated folios, by pfn.
@@ -374,6 +388,9 @@ impl World {
 
     pub(crate) fn reset_all(&mut self, shape: &Shape) {
         self.reset_memory(shape);
+        let cpus = usize::from(shape.cpus).max(self.tlbs.len());
+        self.batches.resize_with(cpus, RefCell::default);
+        self.tlbs.resize_with(cpus, Tlb::default);
         self.decisions.get_mut().clear();
         self.tlb_clear();
         self.tables.reset();
@@ -384,6 +401,7 @@ impl World {
         self.batches.iter_mut().for_each(|batch| batch.get_mut().clear());
         self.lru_disabled.set(false);
         self.isolated.set(None);
+        self.mm_cpumask.set(0);
         self.rmap_lock.reset();
         self.zero_refs.set(0);
         for mm in &mut self.mms[..self.mms_used.get()] {
@@ -394,6 +412,7 @@ impl World {
             mm.mmap_lock.reset();
             mm.userfaults.set(false);
             mm.page_table_lock = SpinLock::default();
+            mm.split_locks.clear();
             mm.write_protect_seq = SeqCount::default();
         }
         self.mms_used.set(0);

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::event::{Access, Event};
+use crate::event::{Access, Event, address};
 use crate::machine::Machine;
 
 /// A sequence counter (kernel: `seqcount_t`): odd while a writer is inside.
@@ -21,6 +21,7 @@ impl SeqCount {
     #[inline]
     pub async fn write(&self, machine: &Machine) {
         machine.point_at(Event::on(self, Access::Update)).await;
+        machine.touch(address(self), true);
         self.bump();
     }
 
@@ -36,6 +37,7 @@ impl SeqCount {
     #[inline]
     pub async fn begin(&self, machine: &Machine) -> u32 {
         machine.point_at(Event::on(self, Access::Read)).await;
+        machine.touch(address(self), false);
         let sequence = self.sequence.get();
         machine.seen(u64::from(sequence & 1));
         sequence
@@ -45,6 +47,7 @@ impl SeqCount {
     #[inline]
     pub async fn retry(&self, machine: &Machine, sequence: u32) -> bool {
         machine.point_at(Event::on(self, Access::Read)).await;
+        machine.touch(address(self), false);
         let retry = self.sequence.get() != sequence;
         machine.seen(u64::from(retry));
         retry

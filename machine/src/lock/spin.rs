@@ -35,6 +35,7 @@ impl SpinLock {
     pub async fn try_lock(&self, machine: &Machine, task: Task, name: &'static str) -> bool {
         machine.point_at(Event::on(self, Access::Lock)).await;
         let free = self.owner.get().is_none();
+        machine.touch(address(self), false);
         machine.seen(u64::from(free));
         if free {
             self.owner.set(Some(task));
