@@ -1,5 +1,6 @@
 //! Development only: how fast lockstep is, beside what else could drive the same two sides.
 
+pub mod front_ends;
 pub mod peer;
 pub mod pinning;
 
