@@ -99,7 +99,8 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
 
     /// Runs a program from an empty machine to an empty machine.
     pub fn run(&mut self, program: &Program, options: &Options) -> Verdict {
-        self.observe(program, options, |_| {})
+        self.stage.scheduler = Scheduler::own(program);
+        verdict(self.drive(program, options, false, nobody))
     }
 
     /// As [`Lockstep::run`], under another schedule than the program's own.
@@ -110,7 +111,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         scheduler: &mut Scheduler,
     ) -> Verdict {
         std::mem::swap(&mut self.stage.scheduler, scheduler);
-        let result = self.drive(program, options, |_| {});
+        let result = self.drive(program, options, false, nobody);
         std::mem::swap(&mut self.stage.scheduler, scheduler);
         verdict(result)
     }
@@ -138,13 +139,16 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         watch: impl FnMut(Moment<'_, R, O>),
     ) -> Verdict {
         self.stage.scheduler = Scheduler::own(program);
-        verdict(self.drive(program, options, watch))
+        verdict(self.drive(program, options, true, watch))
     }
 
+    /// Unless it is to be `careful`, programs without concurrent phases end on the optimised side
+    /// alone, and are run again if something is left.
     fn drive(
         &mut self,
         program: &Program,
         options: &Options,
+        careful: bool,
         mut watch: impl FnMut(Moment<'_, R, O>),
     ) -> Result<(), Box<Divergence>> {
         self.layout.assign(program);
@@ -157,13 +161,13 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             return Err(self.diverge(When::Start));
         }
         self.expect(program, 0, || When::Start)?;
-        let mut trace = 0;
+        let (mut trace, mut count, mut alone) = (0, 0, true);
         let mut before = self.reference.digest();
-        let mut count = 0;
         self.stage.begin();
         for (phase, Phase { steps }) in program.phases.iter().enumerate() {
             let concurrent = O::CONCURRENT && phase::concurrent(program, steps);
             if concurrent {
+                alone = false;
                 self.phase(program, phase, count)?;
                 trace ^= self.stage.hash(self.optimized.decisions());
             }
@@ -202,6 +206,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         }
         self.stats.fingerprint = self.stats.fingerprint.wrapping_add(trace);
         // One program in a hundred, chosen by all it did.
+        let sampled = trace % 100 == 0 || options.paranoid;
         if trace % 100 == 0 {
             self.stats.inspected += 1;
             if !options.paranoid {
@@ -209,9 +214,32 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
                 self.inspect(program, last.unwrap_or(When::Start))?;
             }
         }
-        self.end(program, count, options)?;
+        if careful || sampled || !alone {
+            self.end(program, count, options)?;
+        } else if !self.ends_empty(program, count) {
+            // Again, with a look at every step of the ending.
+            let stats = std::mem::take(&mut self.stats);
+            let result = self.drive(program, options, true, nobody);
+            self.stats = stats;
+            return result;
+        }
         // Fewer still, because it runs the program twice more.
         if trace % 500 == 0 || options.paranoid { self.check_costs(program) } else { Ok(()) }
+    }
+
+    /// Gives everything back on the optimised side; whether nothing is left. The reference leaves
+    /// nothing: that is looked at where programs are inspected, and in every debug build.
+    fn ends_empty(&mut self, program: &Program, number: usize) -> bool {
+        teardown::steps(program, &mut self.ending);
+        for (number, step) in (number..).zip(&self.ending) {
+            clear(&mut self.found);
+            self.optimized.step(Call { number, step, layout: &self.layout }, &mut self.found);
+            if self.optimized.misbehaved() {
+                return false;
+            }
+        }
+        self.optimized.teardown();
+        !self.optimized.misbehaved() && self.optimized.digest() == 0
     }
 
     /// Gives everything back and looks whether something is left.
@@ -381,6 +409,8 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         Box::new(Divergence { class, when, path, fields, reference, optimized, trace, at })
     }
 }
+
+fn nobody<R, O>(_: Moment<'_, R, O>) {}
 
 fn verdict(result: Result<(), Box<Divergence>>) -> Verdict {
     match result {

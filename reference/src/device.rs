@@ -101,7 +101,7 @@ impl State {
 
     /// Whoever changes the VMAs of an mm waits until no migration of it is open.
     pub fn mmap_write_lock(&self, mm: MmId) -> Done {
-        if self.is_mmap_locked(mm) { Err(Stop::Sleep) } else { Ok(()) }
+        if self.is_mmap_locked(mm) { Err(Stop::AtOnce) } else { Ok(()) }
     }
 
     /// Whether a migration of the mm is open: it keeps mmap_lock for reading.

@@ -177,6 +177,11 @@ impl Folio {
         })
     }
 
+    /// Whether it is in the page cache of a shmem object.
+    pub fn is_shmem(&self) -> bool {
+        matches!(self.cached(), Some((ObjectId::Shmem(_), _)))
+    }
+
     /// Where it is in the page cache.
     pub fn cached(&self) -> Option<(ObjectId, u32)> {
         self.owners.iter().find_map(|owner| match owner {

@@ -104,6 +104,7 @@ impl Model for Reference {
         out.ret = match self.state.run(call, out) {
             Ok(ret) => ret,
             Err(Stop::Fail(errno)) => Ret::Err(errno),
+            Err(Stop::AtOnce) => Ret::WouldBlock,
             Err(Stop::Sleep | Stop::Userfault) => {
                 assert!(kept, "nobody expected {:?} to sleep", call.step.op);
                 std::mem::swap(&mut self.state, &mut self.before);

@@ -62,7 +62,7 @@ impl State {
     pub fn lock_page(&mut self, mm: MmId, vpn: u32, lock: LockId, task: TaskId) -> Done {
         let Some(folio) = self.folio_at(mm, vpn) else { return fail(Errno::ENOENT) };
         if self.is_locked(folio) {
-            return Err(Stop::Sleep);
+            return Err(Stop::AtOnce);
         }
         let at = usize::from(lock.0);
         if self.locks.len() <= at {

@@ -105,7 +105,7 @@ impl State {
                         break;
                     }
                     Err(Stop::Fail(_)) => list.waiting.push(folio),
-                    Err(stop @ (Stop::Sleep | Stop::Userfault)) => return Err(stop),
+                    Err(stop @ (Stop::Sleep | Stop::Userfault | Stop::AtOnce)) => return Err(stop),
                 }
             }
             list.waiting.extend(folios);

@@ -16,6 +16,8 @@ use crate::tlb::Stale;
 /// Why a step, or a part of one, ends early.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stop {
+    /// It would sleep before it has done anything.
+    AtOnce,
     /// It would sleep on a folio lock that a `lock_page` holds.
     Sleep,
     /// It would sleep until userfaultfd has filled a page in.
@@ -135,18 +137,23 @@ impl State {
         self.ptes.ilog2() as u8
     }
 
-    /// Whether the operation may sleep (decision 18): on a folio lock, if it can come upon a locked
-    /// folio, which it does through its mm or the page cache; on mmap_lock; for userfaultfd; or, as
-    /// the removal of a device does, for pages.
+    /// Whether the operation may sleep when it has done something (decision 18): on a folio lock,
+    /// if it can come upon a locked folio, which it does through its mm or the page cache; for
+    /// userfaultfd; or, as the removal of a device does, for pages.
     pub fn may_sleep(&self, op: &Op) -> bool {
         match *op {
             Op::DeviceEvict { remove: true, .. } => true,
             Op::DeviceEvict { .. } | Op::Offline { .. } | Op::Unpin { dirty: true, .. } => {
                 self.some_lock(|_| true)
             }
+            Op::LockPage { .. } => false,
+            // What changes only VMAs and entries meets folio locks in the cache of a dying shmem object.
+            Op::Mmap { .. } | Op::Munmap { .. } | Op::Mprotect { .. } | Op::Mremap { .. } => {
+                self.some_lock(Folio::is_shmem)
+            }
+            Op::Fork { .. } | Op::Exit { .. } | Op::Uffd { .. } => self.some_lock(Folio::is_shmem),
             _ => op.mm().is_some_and(|mm| {
-                let locked = || self.some_lock(|folio| folio.is_reached_from(mm));
-                self.userfaults(mm) || self.is_mmap_locked(mm) || locked()
+                self.userfaults(mm) || self.some_lock(|folio| folio.is_reached_from(mm))
             }),
         }
     }
