@@ -36,7 +36,7 @@ pub use names::Names;
 pub use ops::program_hash;
 
 pub use permission::Permission;
-pub use run::{Lockstep, Moment, Options};
+pub use run::{Lockstep, Moment, Options, reference_of};
 pub use scheduler::{Policy, Scheduler};
 pub use signature::{Identity, Sight, Signature, kinds};
 pub use stats::{KindCount, Stats};

@@ -3,7 +3,7 @@
 use optimized::{Defects, Variant, World};
 use program::digest::mix;
 use program::{Call, Layout, Marked, Outcome, Phase, Program, Replay, Ret, Schedule, Slice, Step};
-use reference::Reference;
+use reference::{Checks, Reference};
 
 use crate::compare::{FieldDiff, Value, What, differences};
 use crate::expects;
@@ -62,14 +62,23 @@ pub struct Lockstep<R = Reference, O = World> {
     pub(crate) stats: Stats,
 }
 
+/// The reference that does in the same order what this variant does.
+pub fn reference_of(variant: Variant) -> Reference {
+    let mut reference = Reference::new();
+    reference.check_longterm(match variant {
+        Variant::InWalkCheck | Variant::InLoopMigration => Checks::InWalk,
+        Variant::DevicePrePass => Checks::DevicesFirst,
+        _ => Checks::AfterWalk,
+    });
+    reference
+}
+
 impl Lockstep {
     /// The reference beside the optimised side with these defects switched on.
     pub fn new(defects: Defects) -> Lockstep {
         let mut world = World::new();
         world.set_defects(defects);
-        let mut reference = Reference::new();
-        reference.check_in_walk(defects.variant() == Variant::InWalkCheck);
-        Lockstep::of(reference, world)
+        Lockstep::of(reference_of(defects.variant()), world)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::world::{Cx, World};
 impl World {
     /// Whether that is how longterm pins are done.
     pub(crate) fn checks_in_walk(&self) -> bool {
-        self.variant() == Variant::InWalkCheck
+        matches!(self.variant(), Variant::InWalkCheck | Variant::InLoopMigration)
     }
 
     /// Pins leaf after leaf. A folio that may not stay is unpinned, with all that the call has

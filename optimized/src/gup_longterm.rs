@@ -10,6 +10,7 @@ use crate::frame::{Mapping, Pfn, ZERO_PFN};
 use crate::gup::GupFlags;
 use crate::gup_sink::Sink;
 use crate::migrate::Target;
+use crate::variants::Variant;
 use crate::world::{Cx, World};
 
 impl World {
@@ -96,11 +97,33 @@ impl World {
         sink: &mut dyn Sink,
         start: usize,
     ) -> Result<(), Errno> {
+        if self.variant() == Variant::DevicePrePass {
+            self.check_and_migrate_device_pages(cx, sink, start).await?;
+        }
         let mut movable = Vec::new();
         if !self.collect_longterm_unpinnable_folios(cx, sink, start, &mut movable).await {
             return Ok(());
         }
         self.migrate_longterm_unpinnable_folios(cx, sink, start, movable).await
+    }
+
+    /// The pass of S3's first version for device-coherent pages. If there was one, everything is
+    /// unpinned and to be walked again: what the walk found may have changed meanwhile.
+    async fn check_and_migrate_device_pages(
+        &self,
+        cx: &Cx,
+        sink: &mut dyn Sink,
+        start: usize,
+    ) -> Result<(), Errno> {
+        self.pay(Item::Rescan, (sink.entries() - start) as u32);
+        let coherent =
+            |page: Pfn| page != ZERO_PFN && self.is_device_coherent(self.frames.head(page));
+        if !(start..sink.entries()).any(|at| coherent(sink.entry(at).0)) {
+            return Ok(());
+        }
+        self.migrate_coherent_entries(cx, sink, start).await?;
+        self.put_entries(cx, sink, start, FollKind::Pin);
+        Err(Errno::EAGAIN)
     }
 
     /// Isolates what may not stay. Whether there is any, isolated or not.

@@ -51,8 +51,8 @@ pub struct VariantInfo {
 
 variants! {
     PageAtATime {
-        name: "page-at-a-time", thread: "__get_user_pages before batching",
-        what: "The same walk without batches: each page has its own visit, lock and grab, and is unpinned by itself.",
+        name: "page-at-a-time", thread: "S4 (as posted)",
+        what: "The walk without batches, its output scanned afterwards: each page has its own visit, lock and grab, and is unpinned by itself.",
         judged: "right; wasteful: the yardstick of the cost rule",
     }
     Vfio {
@@ -70,6 +70,16 @@ variants! {
         what: "The walk looks at each page that it has pinned; one that may not stay is unpinned and its folio migrated, and the walk goes back to there. Nothing is looked at twice.",
         judged: "right, against a reference that does it page by page too; no rescans; no batches; after a failure other pages have moved than with the loop",
     }
+    InLoopMigration {
+        name: "in-loop-migration", thread: "S4 (Gunthorpe)",
+        what: "As in-walk-check, but page at a time: pinned, looked at and, if its folio may not stay, unpinned and migrated, before the next.",
+        judged: "right, as in-walk-check; wasteful: no batches at all",
+    }
+    DevicePrePass {
+        name: "device-pre-pass", thread: "S3 (check_and_migrate_device_pages)",
+        what: "Device-coherent pages are looked for and moved in a pass of their own, before that for MOVABLE and CMA.",
+        judged: "right, against a reference that does it in that order too, because the walk is done again; wasteful: every entry is looked at twice",
+    }
 }
 
 impl Variant {
@@ -81,6 +91,6 @@ impl Variant {
 
     /// Whether leaves are taken whole and unpinned by folio.
     pub(crate) fn batches(self) -> bool {
-        self != Variant::PageAtATime
+        !matches!(self, Variant::PageAtATime | Variant::InLoopMigration)
     }
 }

@@ -6,6 +6,7 @@ use program::{
 
 use crate::fault::Access;
 use crate::folio::Owner;
+use crate::longterm::Checks;
 use crate::mm::{Entry, Mapped, Page};
 use crate::state::{Done, State, Stop, fail, reuse_clone};
 use crate::vma::Vma;
@@ -53,7 +54,9 @@ impl State {
         }
         if entry != EntryPoint::FastOnly {
             let result = match want.longterm {
-                true if self.check_in_walk => self.gup_in_walk(mm, span, handle, want, &mut at),
+                true if self.checks == Checks::InWalk => {
+                    self.gup_in_walk(mm, span, handle, want, &mut at)
+                }
                 true => self.gup_longterm(mm, span, handle, want, &mut at),
                 false => self.gup_slow(mm, span, handle, want, &mut at),
             };

@@ -40,6 +40,7 @@ mod userfaultfd;
 mod vma;
 
 pub use kernel::Kernel;
+pub use longterm::Checks;
 
 use program::{Call, Mark, Model, Outcome, Replay, Ret, Seen, Shape, Snapshot};
 
@@ -65,9 +66,9 @@ impl Clone for Reference {
 }
 
 impl Reference {
-    /// Longterm pins are checked inside the walk, page by page, and not after it.
-    pub fn check_in_walk(&mut self, on: bool) {
-        self.state.check_in_walk = on;
+    /// When longterm pins are looked at.
+    pub fn check_longterm(&mut self, checks: Checks) {
+        self.state.checks = checks;
     }
 
     /// A machine of the default shape.

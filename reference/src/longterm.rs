@@ -8,6 +8,18 @@ use crate::ledger::FolioId;
 use crate::mm::{Mapped, Page};
 use crate::state::{Done, State, Stop, fail};
 
+/// When what a longterm pin got is looked at, and what may not stay is moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Checks {
+    /// After the walk.
+    #[default]
+    AfterWalk,
+    /// Inside the walk, leaf by leaf.
+    InWalk,
+    /// After the walk, and pages of device memory before all others.
+    DevicesFirst,
+}
+
 impl State {
     /// `__gup_longterm_locked`: walks, moves what may not stay where it is, and walks again.
     pub fn gup_longterm(
@@ -32,7 +44,10 @@ impl State {
                 return Ok(());
             }
             let coherent = |folio: &FolioId| self.ledger.folio(*folio).place == Place::Coherent;
-            let (coherent, folios): (Vec<_>, Vec<_>) = folios.into_iter().partition(coherent);
+            let (coherent, mut folios): (Vec<_>, Vec<_>) = folios.into_iter().partition(coherent);
+            if self.checks == Checks::DevicesFirst && !coherent.is_empty() {
+                folios.clear(); // their turn comes when there is no device page left
+            }
             let isolated = self.collect_unpinnable(folios);
             // An ordinary reference takes the place of the pin of a coherent page.
             coherent.iter().for_each(|folio| self.ledger.relate(*folio, Owner::Operation));

@@ -9,6 +9,7 @@ use crate::folio::Folio;
 use crate::gup::{Handle, Want};
 use crate::kernel::Kernel;
 use crate::ledger::{FolioId, Ledger};
+use crate::longterm::Checks;
 use crate::mm::Mm;
 use crate::page_alloc::Now;
 use crate::tlb::Stale;
@@ -76,8 +77,8 @@ pub(crate) struct State {
     pub next_anon_vma: u32,
     /// The running step.
     pub now: Now,
-    /// See `Reference::check_in_walk`; stays over a reset.
-    pub check_in_walk: bool,
+    /// See `Reference::check_longterm`; stays over a reset.
+    pub checks: Checks,
     /// Steps of a phase that have begun.
     pub flights: Vec<Flight>,
     /// Transient references of a phase.
@@ -99,7 +100,7 @@ reuse_clone!(State {
     batches,
     next_anon_vma,
     now,
-    check_in_walk,
+    checks,
     flights,
     holds,
     stale,
