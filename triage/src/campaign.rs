@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use lockstep::{Options, Policy, Scheduler, Stats};
 use optimized::Defects;
 use program::digest::mix;
-use program::{Campaign, Decoder, Program, Schedule};
+use program::{Campaign, Decoder, Family, Program, Schedule, SplitMix64};
 
 use crate::judge::{Judge, Symptom, Trouble};
 
@@ -32,6 +32,8 @@ const ROUNDS: u64 = 8;
 pub struct Plan {
     /// Where the programs come from.
     pub campaign: Campaign,
+    /// The family that they are of, if of one.
+    pub family: Option<Family>,
     /// Who schedules concurrent phases; `None`: several in turn.
     pub strategy: Option<Policy>,
     /// Number of executions.
@@ -52,6 +54,18 @@ impl Plan {
     /// Who schedules the phases of execution `index`.
     fn policy(&self, index: u64) -> Policy {
         self.strategy.unwrap_or(MIX[(index % MIX.len() as u64) as usize])
+    }
+
+    /// The byte form of the program that execution `index` runs.
+    fn generate(&self, index: u64, bytes: &mut Vec<u8>) {
+        let (campaign, number) = (&self.campaign, self.number(index));
+        match self.family {
+            Some(family) => {
+                let mut rng = SplitMix64::new(mix(campaign.seed) ^ number);
+                family.generate(campaign.steps, &mut rng, bytes);
+            }
+            None => campaign.generate(number, bytes),
+        }
     }
 
     /// The number of its program.
@@ -164,7 +178,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: impl Fn(&Stats) + Sync) -> 
 pub fn program(plan: &Plan, found: &Found) -> Program {
     let mut bytes = Vec::new();
     let mut program = Program::default();
-    plan.campaign.generate(plan.number(found.index), &mut bytes);
+    plan.generate(found.index, &mut bytes);
     Decoder::default().decode(&bytes, &mut program);
     if let Some(schedule) = &found.schedule {
         program.schedule.clone_from(schedule);
@@ -192,7 +206,7 @@ impl<'a> Worker<'a> {
     fn chunk(&mut self, first: u64, end: u64) -> Report {
         let mut report = Report::default();
         for index in first..end {
-            self.plan.campaign.generate(self.plan.number(index), &mut self.bytes);
+            self.plan.generate(index, &mut self.bytes);
             self.decoder.decode(&self.bytes, &mut self.program);
             if let Some((trouble, schedule)) = self.execute(index) {
                 let (policy, symptom) = (self.plan.policy(index), trouble.symptom());

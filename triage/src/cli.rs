@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lockstep::Policy;
 use optimized::{Defect, Defects, Variant};
-use program::Program;
+use program::{Family, Program};
 
 use crate::exit::Stop;
 use crate::{bisect, compare, corpus, explain, export, input, manual, minimise, report, triage};
@@ -29,6 +29,7 @@ Examples:
   mm-lockstep hunt --defect pin-bias-on-large       can the harness find this bug by itself?
   mm-lockstep hunt --seed 7 --execs 1000000         the same million programs every time
   mm-lockstep hunt --strategy pct --execs 100000    the same programs, scheduled otherwise
+  mm-lockstep hunt --family longterm                programs about longterm pins
   mm-lockstep hunt --smoke                          does the generator still reach everything?
 
 With --execs, standard output is the same byte for byte whatever --threads is. A finding is made
@@ -184,6 +185,10 @@ pub struct HuntArgs {
     /// Stop after this time, e.g. 60s, 10m [default: 30s unless --execs is given]
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     pub time: Option<Duration>,
+    /// What the programs are about: sequential, concurrent, device, longterm or differential
+    /// (everything), as the fuzz targets [default: everything, made another way]
+    #[arg(long, value_name = "NAME", value_parser = family_named)]
+    pub family: Option<Family>,
     /// Steps a program
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub steps: u16,
@@ -336,6 +341,12 @@ pub struct CostArgs {
     /// How to print the results
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+fn family_named(text: &str) -> Result<Family, String> {
+    Family::find(text).ok_or_else(|| {
+        format!("no such family; there are {}", Family::ALL.map(|family| family.name).join(", "))
+    })
 }
 
 fn policy_named(text: &str) -> Result<Policy, String> {

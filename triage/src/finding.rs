@@ -68,8 +68,10 @@ impl Finding {
     /// Writes the program to a file of `dir`, which is created if need be.
     pub fn save(&self, dir: &Path, plan: &Plan) -> std::io::Result<PathBuf> {
         let Plan { campaign, defects, .. } = plan;
+        let family =
+            plan.family.map_or_else(String::new, |family| format!("family {}, ", family.name));
         let origin = format!(
-            "seed {} execution {} of {} steps, schedule {}",
+            "{family}seed {} execution {} of {} steps, schedule {}",
             campaign.seed,
             self.found.index,
             campaign.steps,

@@ -109,6 +109,7 @@ fn plan(args: &HuntArgs) -> Plan {
             concurrent: 128,
             ..Campaign::new(args.seed)
         },
+        family: args.family,
         strategy: args.strategy,
         execs,
         time: args.time.or(if execs.is_none() { Some(USUAL_TIME) } else { None }),

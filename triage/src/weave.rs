@@ -2,7 +2,7 @@
 //! fault meanwhile: the reference, carried through the same marks, says how many held it after each.
 
 use lockstep::{Divergence, Names, When, mark_text};
-use optimized::{Defects, Variant};
+use optimized::Defects;
 use program::{Call, Layout, Marked, Model, Name, Outcome, Program, Replay};
 use reference::Reference;
 
@@ -106,8 +106,7 @@ struct Shadow<'a> {
 
 impl<'a> Shadow<'a> {
     fn new(program: &'a Program, defects: Defects, layout: &'a Layout) -> Shadow<'a> {
-        let mut reference = Reference::new();
-        reference.check_in_walk(defects.variant() == Variant::InWalkCheck);
+        let mut reference = lockstep::reference_of(defects.variant());
         reference.reset(&program.shape);
         Shadow { reference, program, layout }
     }

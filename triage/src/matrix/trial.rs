@@ -65,6 +65,7 @@ impl Trial {
         defects.insert(self.defect);
         let plan = Plan {
             campaign: Campaign { concurrent: 128, ..Campaign::new(self.seed) },
+            family: None,
             strategy: self.strategy,
             execs,
             time: Some(budget),
