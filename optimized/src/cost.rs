@@ -62,7 +62,7 @@ items! {
     Pte pte_visits "pte visits"
     /// Atomic read-modify-writes of folio counters.
     Atomic atomics "atomics"
-    /// Page-table locks, mmap_locks of GUP and folio locks taken.
+    /// Locks taken: mmap_lock, those of VMAs, page tables and folios.
     Lock locks "locks"
     /// Entries of the output that were looked at again after the walk.
     Rescan rescans "rescans"

@@ -116,14 +116,14 @@ impl World {
                 let Some(open) = self.migration_take(migration) else { return Ret::Void };
                 self.migrate_vma_finalize(cx, &open.args).await;
                 if let Some(mm) = open.args.mm {
-                    self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+                    self.mmap_read_unlock(mm);
                 }
                 Ok(0)
             }
             Op::DeviceMigrate { mm, device, to, .. } => {
-                self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+                self.mmap_read_lock(mm).await;
                 let moved = self.device_migrate(cx, mm, span, device, to).await;
-                self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+                self.mmap_read_unlock(mm);
                 moved
             }
             Op::DeviceEvict { device, remove } => Ok(self.device_evict(cx, device, remove).await),

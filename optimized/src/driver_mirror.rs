@@ -56,9 +56,9 @@ impl World {
         let request = if write { Request::Write } else { Request::Fault };
         let span = Span { start: vpn, end: vpn + 1 };
         let mut range = HmmRange { mm, span, request, odd: false, device, pfns: Vec::new() };
-        self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+        self.mmap_read_lock(mm).await;
         let result = self.dmirror_range_fault(cx, &mut range).await;
-        self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+        self.mmap_read_unlock(mm);
         result?;
         // dmirror_do_fault
         let found = range.pfns[0];
@@ -144,14 +144,14 @@ impl World {
     ) -> Result<u32, Errno> {
         for span in self.chunks(span) {
             let mut range = HmmRange { mm, span, request, odd, device, pfns: Vec::new() };
-            self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+            self.mmap_read_lock(mm).await;
             let result = self.dmirror_range_fault(cx, &mut range).await;
             if result.is_ok() {
                 for vpn in span.start..span.end {
                     data.push(self.use_mark(cx, &range, vpn));
                 }
             }
-            self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+            self.mmap_read_unlock(mm);
             result?;
         }
         Ok(span.end - span.start)

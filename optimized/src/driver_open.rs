@@ -26,7 +26,7 @@ impl World {
         fault: bool,
     ) -> Result<u32, Errno> {
         let mut args = self.migration(Some(mm), device, select, migration.task());
-        self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+        self.mmap_read_lock(mm).await;
         let ready = match self.fault_page(mm, span.start, fault) {
             Ok(page) => {
                 args.fault_page = page;
@@ -40,7 +40,7 @@ impl World {
             Err(_) => {
                 let mark = DeviceMark::Invalid { mm, span, fault };
                 self.device_mark(cx, mark, || Seen::Flag(true));
-                self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+                self.mmap_read_unlock(mm);
             }
         }
         ready

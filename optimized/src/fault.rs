@@ -51,10 +51,10 @@ impl World {
         }
         // What is done again is no new attempt (docs/architecture.md).
         cx.attempt.set(attempts);
-        self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+        self.mmap_read_lock(mm).await;
         let result = self.do_classic_fault(cx, mm, vpn, access).await;
         if result != Err(Fault::Retry) {
-            self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+            self.mmap_read_unlock(mm);
         }
         result
     }
@@ -85,7 +85,7 @@ impl World {
         match vmf.lock {
             FaultLock::Vma => self.vma_end_read(vmf.vma.id),
             FaultLock::Mmap { .. } | FaultLock::None(_) => {
-                self.mm(vmf.mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+                self.mmap_read_unlock(vmf.mm);
             }
         }
     }

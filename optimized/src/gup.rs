@@ -62,10 +62,9 @@ impl World {
         sink: &mut dyn Sink,
     ) -> Result<u32, Errno> {
         self.pay(Item::Call, 1);
-        self.pay(Item::Lock, 1);
-        self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+        self.mmap_read_lock(mm).await;
         let result = self.gup_walk(cx, mm, span, flags, sink, Errno::EFAULT, Errno::EFAULT).await;
-        self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+        self.mmap_read_unlock(mm);
         result
     }
 
@@ -77,11 +76,11 @@ impl World {
         span: Span,
         write: bool,
     ) -> Result<u32, Errno> {
-        self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+        self.mmap_read_lock(mm).await;
         let flags = GupFlags { write, unlockable: true, ..GupFlags::default() };
         let result =
             self.gup_walk(cx, mm, span, flags, &mut Count, Errno::ENOMEM, Errno::EINVAL).await;
-        self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+        self.mmap_read_unlock(mm);
         result
     }
 
@@ -132,7 +131,7 @@ impl World {
                         Ok(()) => {}
                         // The fault released mmap_lock: what was got so far stays.
                         Err(Fault::Retry) => {
-                            self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+                            self.mmap_read_lock(mm).await;
                         }
                         Err(fault) => break fault.errno(),
                     }
@@ -172,11 +171,11 @@ impl World {
         cx.faults.set(cx.faults.get() + 1);
         let nested = self.has(Defect::NestedMmapRead);
         if nested {
-            self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+            self.mmap_read_lock(mm).await;
         }
         let result = self.handle_mm_fault(cx, Vmf { mm, vma, vpn, access, lock }).await;
         if nested {
-            self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+            self.mmap_read_unlock(mm);
         }
         result
     }

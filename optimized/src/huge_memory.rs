@@ -272,9 +272,9 @@ impl World {
         mm: MmId,
         vpn: u32,
     ) -> Result<(), Errno> {
-        self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+        self.mmap_read_lock(mm).await;
         let result = self.split_huge_page_mapped(cx, mm, vpn).await;
-        self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+        self.mmap_read_unlock(mm);
         result
     }
 

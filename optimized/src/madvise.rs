@@ -18,9 +18,9 @@ impl World {
             Advice::PopulateRead => self.madvise_populate(cx, mm, span, false).await,
             Advice::PopulateWrite => self.madvise_populate(cx, mm, span, true).await,
             Advice::DontNeed => {
-                self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+                self.mmap_read_lock(mm).await;
                 let result = self.madvise_walk_vmas(cx, mm, span, advice).await;
-                self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+                self.mmap_read_unlock(mm);
                 result
             }
             _ => {

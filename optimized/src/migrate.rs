@@ -45,11 +45,11 @@ impl World {
         vpn: u32,
         mode: Mode,
     ) -> Result<(), Errno> {
-        self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock").await;
+        self.mmap_read_lock(mm).await;
         self.ptl_lock(cx, mm).await;
         let isolated = self.add_folio_for_migration(cx, mm, vpn).await;
         self.ptl_unlock(cx, mm);
-        self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+        self.mmap_read_unlock(mm);
         let target = Target { place: cx.place, inject: true };
         self.migrate_isolated(cx, vec![isolated?], mode, target).await
     }

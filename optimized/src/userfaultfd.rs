@@ -112,7 +112,6 @@ impl World {
 
     /// `uffd_mfill_lock`: the one VMA of the range, with mmap_lock or its own lock held for reading.
     async fn uffd_mfill_lock(&self, cx: &Cx, mm: MmId, span: Span) -> Result<Vma, Errno> {
-        let mmap_lock = &self.mm(mm).mmap_lock;
         let per_vma = self.shape.faults == Faults::VmaLock;
         if per_vma && let Some(vma) = self.lock_vma_under_rcu(mm, span.start).await {
             if vma.flags.shared || vma.anon_vma.is_some() {
@@ -120,17 +119,17 @@ impl World {
             }
             self.vma_end_read(vma.id);
         }
-        mmap_lock.read(&self.machine, "mmap_lock").await;
+        self.mmap_read_lock(mm).await;
         let found = self.vma_lookup(mm, span.start);
         if let Some(vma) = found.filter(|_| per_vma) {
             // Not vma_start_read(), which may fail without a writer.
             self.anon_vma_prepare(cx, mm, span.start);
             self.vma_shared(vma.id).lock.read(&self.machine, "vma_lock").await;
-            mmap_lock.read_unlock(&self.machine, "mmap_lock");
+            self.mmap_read_unlock(mm);
             return self.validate_dst_vma(mm, span, vma);
         }
         let Some(vma) = found else {
-            mmap_lock.read_unlock(&self.machine, "mmap_lock");
+            self.mmap_read_unlock(mm);
             return Err(Errno::ENOENT);
         };
         self.anon_vma_prepare(cx, mm, span.start);
@@ -151,7 +150,7 @@ impl World {
         if self.shape.faults == Faults::VmaLock {
             self.vma_end_read(vma.id);
         } else {
-            self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+            self.mmap_read_unlock(mm);
         }
     }
 

@@ -6,6 +6,7 @@
 
 use program::{Faults, MmId};
 
+use crate::cost::Item;
 use crate::coverage::Path;
 use crate::memory::{Access, Fault, FaultLock, Vmf};
 use crate::vma::Vma;
@@ -76,6 +77,7 @@ impl World {
 
     /// `vma_start_read`: may fail where no writer is (legal), never succeeds where one is.
     async fn vma_start_read(&self, mm: MmId, id: VmaId) -> bool {
+        self.pay(Item::Lock, 1);
         let (vma, seq) = (self.vma_under_rcu(id), &self.mm(mm).mm_lock_seq);
         if vma.lock_seq.get() == seq.get() || !vma.lock.try_read(&self.machine, "vma_lock").await {
             return false;

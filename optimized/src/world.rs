@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::Pin;
 
-use machine::{Machine, RwSem, SeqCount, Spin, SpinLock, Taking, Task, Tlb, Write, run_alone};
+use machine::{
+    Machine, Read, RwSem, SeqCount, Spin, SpinLock, Taking, Task, Tlb, Write, run_alone,
+};
 use program::{
     Birth, Fail, LockId, Mark, Marked, MmId, Model, Name, ObjectId, Place, Seen, Shape, Step,
     TaskId, digest,
@@ -313,7 +315,19 @@ impl World {
     }
 
     #[inline]
+    pub(crate) fn mmap_read_lock(&self, mm: MmId) -> Taking<'_, Read<'_>> {
+        self.pay(Item::Lock, 1);
+        self.mm(mm).mmap_lock.read(&self.machine, "mmap_lock")
+    }
+
+    #[inline]
+    pub(crate) fn mmap_read_unlock(&self, mm: MmId) {
+        self.mm(mm).mmap_lock.read_unlock(&self.machine, "mmap_lock");
+    }
+
+    #[inline]
     pub(crate) fn mmap_write_lock(&self, cx: &Cx, mm: MmId) -> Taking<'_, Write<'_>> {
+        self.pay(Item::Lock, 1);
         self.mm(mm).mmap_lock.write(&self.machine, cx.task, "mmap_lock")
     }
 

@@ -106,7 +106,7 @@ fn orders() {
     let way = &WAYS[2];
     let areas = 4;
     let pages = usize::from(areas) * 4096;
-    for order in [0, 2, 3, 4, 5, 6, 7, 8, 9] {
+    for order in 0..=9 {
         let mut memory = Memory::new(areas, 1 << order, way);
         let before = memory.cost();
         assert_eq!(memory.pin_and_unpin(way) as usize, pages);
