@@ -23,10 +23,9 @@ use crate::verdict::{Class, Divergence, When};
 pub(crate) struct Stage {
     pub(crate) scheduler: Scheduler,
     pub(crate) outs: Vec<Outcome>,
-    pub(crate) trace: Vec<Marked>,
-    /// The marks of the program's earlier phases, and of which phase each run of them is: the way
-    /// back to where a phase began.
-    past: Vec<Marked>,
+    /// The marks of the program's phases so far, and which of them are of which phase: those of
+    /// earlier ones are the way back to where a phase began.
+    marks: Vec<Marked>,
     played: Vec<(usize, Range<usize>)>,
 }
 
@@ -34,21 +33,26 @@ impl Stage {
     /// A program begins.
     pub(crate) fn begin(&mut self) {
         self.scheduler.begin();
-        self.past.clear();
+        self.marks.clear();
         self.played.clear();
     }
 
-    /// A phase is explained.
-    fn keep(&mut self, phase: usize) {
-        let start = self.past.len();
-        self.past.extend_from_slice(&self.trace);
-        self.played.push((phase, start..self.past.len()));
+    /// A phase was run.
+    fn keep(&mut self, phase: usize, trace: &[Marked]) {
+        let start = self.marks.len();
+        self.marks.extend_from_slice(trace);
+        self.played.push((phase, start..self.marks.len()));
+    }
+
+    /// The marks of the last phase.
+    pub(crate) fn trace(&self) -> &[Marked] {
+        self.played.last().map_or(&[], |(_, marks)| &self.marks[marks.clone()])
     }
 
     /// What the phase showed, with the decisions of the program so far.
     pub(crate) fn hash(&self, decisions: &[u8]) -> u64 {
         let mut hasher = Stable::default();
-        self.trace.hash(&mut hasher);
+        self.trace().hash(&mut hasher);
         decisions.hash(&mut hasher);
         hasher.finish()
     }
@@ -82,15 +86,12 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         let calls: Vec<Call<'_>> = (first..).zip(steps).map(call).collect();
         let mut result = self.play(phase, first, &calls);
         self.layout = layout;
-        match &mut result {
-            Ok(()) => self.stage.keep(phase),
-            Err(divergence) if divergence.class.is_judged() => {
-                if self.excused(program, phase, first) {
-                    divergence.class = Class::Excused;
-                    self.stats.excused += 1;
-                }
-            }
-            Err(_) => {}
+        if let Err(divergence) = &mut result
+            && divergence.class.is_judged()
+            && self.excused(program, phase, first)
+        {
+            divergence.class = Class::Excused;
+            self.stats.excused += 1;
         }
         result
     }
@@ -106,30 +107,29 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         stage.outs.resize_with(calls.len(), Outcome::default);
         let Stage { scheduler, outs, .. } = &mut stage;
         let verdict = scheduler.run_phase(&mut self.optimized, calls, outs);
-        stage.trace.clear();
-        stage.trace.extend_from_slice(self.optimized.trace());
+        stage.keep(phase, self.optimized.trace());
         let result = match self.misconduct(verdict) {
             Some(field) => Err((field, None)),
-            None => self.replay(first, calls, &stage.trace),
+            None => self.replay(first, calls, stage.trace()),
         };
-        self.stats.phase(&stage.trace);
+        self.stats.phase(stage.trace());
         self.stage = stage;
         let agree = self.reference.digest() == self.optimized.digest();
         match result {
             Ok(()) if agree => Ok(()),
             Ok(()) => {
                 let mut divergence = self.diverge(When::Phase(phase));
-                divergence.trace.clone_from(&self.stage.trace);
+                divergence.trace = self.stage.trace().to_vec();
                 Err(divergence)
             }
             Err((field, at)) => {
-                let marked = at.map(|at: usize| self.stage.trace[at]);
+                let marked = at.map(|at: usize| self.stage.trace()[at]);
                 let call = marked.and_then(|marked| calls.get(marked.number? - first));
                 let when =
                     call.map_or(When::Phase(phase), |call| When::Step(call.number, *call.step));
                 let (a, b) = (self.reference.snapshot(), self.optimized.snapshot());
                 let mut divergence = self.diverged(when, vec![field], a, b);
-                divergence.trace.clone_from(&self.stage.trace);
+                divergence.trace = self.stage.trace().to_vec();
                 divergence.at = at;
                 Err(divergence)
             }
@@ -150,7 +150,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             match self.stage.played.iter().find(|played| played.0 == number) {
                 Some((_, marks)) => {
                     state.begin_phase();
-                    for marked in &self.stage.past[marks.clone()] {
+                    for marked in &self.stage.marks[marks.clone()] {
                         state.mark(marked.number.map(|number| calls[number]), marked.mark);
                     }
                     state.end_phase();
@@ -159,7 +159,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             }
         }
         let calls = &rest[..program.phases[phase].steps.len()];
-        search::excused(&state, (first, calls), &self.stage.trace, self.optimized.digest())
+        search::excused(&state, (first, calls), self.stage.trace(), self.optimized.digest())
     }
 
     /// What the machine, or the optimised side itself, found wrong.

@@ -195,7 +195,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
                 before = after;
                 trace = mix(trace ^ after);
                 watch(Moment {
-                    trace: if concurrent { &self.stage.trace } else { &[] },
+                    trace: if concurrent { self.stage.trace() } else { &[] },
                     number,
                     step,
                     expected: &self.expected,
