@@ -63,40 +63,47 @@ fn simulated(ptes: u16, title: &str) {
 #[repr(align(64))]
 struct Line(AtomicU64);
 
+/// Passes that are measured together: a caller that pins again and again, with what a pass touches in
+/// its caches if there is room.
+const PASSES: usize = 16;
+
 /// The same additions with real atomics and nothing else: what no walk can be faster than.
 fn native() {
-    println!("\nreal atomics, no walk: ns a page, pinned only");
+    println!("\nreal atomics, no walk: ns a page, pinned only, {PASSES} passes");
     let lines: Vec<Line> = (0..PAGES).map(|_| Line(AtomicU64::new(1))).collect();
     let mut array = vec![0u32; PAGES];
     let mut ranges = vec![(0u32, 0u32); PAGES / 512];
     let add = |at: usize, n: u64| lines[at].0.fetch_add(n, Ordering::SeqCst);
     let mut list = Vec::with_capacity(PAGES);
+    let mut pages = || {
+        list.clear();
+        for page in 0..PAGES {
+            add(page, 1024);
+            list.push(page as u32);
+        }
+        black_box(&list);
+    };
+    let mut folios = || {
+        for head in (0..PAGES).step_by(512) {
+            add(head, 512);
+            let first = head as u32;
+            (first..).zip(&mut array[head..head + 512]).for_each(|(pfn, slot)| *slot = pfn);
+        }
+        black_box(&array);
+    };
+    let mut runs = || {
+        for (head, range) in (0..PAGES).step_by(512).zip(&mut ranges) {
+            add(head, 512);
+            *range = (head as u32, 512);
+        }
+        black_box(&ranges);
+    };
     let mut work: Vec<Box<dyn FnMut() + '_>> = vec![
-        Box::new(|| {
-            list.clear();
-            for page in 0..PAGES {
-                add(page, 1024);
-                list.push(page as u32);
-            }
-            black_box(&list);
-        }),
-        Box::new(|| {
-            for head in (0..PAGES).step_by(512) {
-                add(head, 512);
-                let first = head as u32;
-                (first..).zip(&mut array[head..head + 512]).for_each(|(pfn, slot)| *slot = pfn);
-            }
-            black_box(&array);
-        }),
-        Box::new(|| {
-            for (head, range) in (0..PAGES).step_by(512).zip(&mut ranges) {
-                add(head, 512);
-                *range = (head as u32, 512);
-            }
-            black_box(&ranges);
-        }),
+        Box::new(|| (0..PASSES).for_each(|_| pages())),
+        Box::new(|| (0..PASSES).for_each(|_| folios())),
+        Box::new(|| (0..PASSES).for_each(|_| runs())),
     ];
-    let times = interleaved(&mut work, PAGES);
+    let times = interleaved(&mut work, PASSES * PAGES);
     let names = ["4 KiB pages, an addition each", "2 MiB folios, array", "2 MiB folios, ranges"];
     rows(names.into_iter(), &times, &[const { String::new() }; 3]);
 }
