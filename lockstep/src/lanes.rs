@@ -5,15 +5,19 @@ use std::fmt::Write;
 
 use program::{DeviceMark, Layout, Mark, Marked, MmId, Seen, text};
 
+use crate::held::{Gutters, held};
 use crate::names::{self, Names};
 use crate::render::entry_text;
+use crate::verdict::Divergence;
 
 /// Marks at either end, and around the one that differs, that are shown of a long trace.
 const ENDS: usize = 60;
 
-/// The marks of a phase, with given names. `at` is the mark that differs. Of a long trace, as an
-/// operation that loops leaves it, the middle is left out.
-pub fn lanes(trace: &[Marked], at: Option<usize>, layout: &Layout, names: &Names) -> String {
+/// The marks of the phase of a divergence, with given names, and the locks that were held meanwhile
+/// as bars of letters. Of a long trace, as an operation that loops leaves it, the middle is left
+/// out.
+pub fn lanes(found: &Divergence, layout: &Layout, names: &Names) -> String {
+    let Divergence { ref trace, at, .. } = *found;
     let cpus: BTreeSet<u8> = trace.iter().map(|marked| marked.cpu).collect();
     let near = |index: usize, other: usize| index.abs_diff(other) <= ENDS / 2;
     let shown = |&index: &usize| {
@@ -23,6 +27,9 @@ pub fn lanes(trace: &[Marked], at: Option<usize>, layout: &Layout, names: &Names
         .filter(shown)
         .map(|index| (index, mark_text(&trace[index], layout, names)))
         .collect();
+    let mut locks = held(found, names);
+    locks.retain(|held| rows.iter().any(|(index, _)| held.marks.contains(index)));
+    let gutters = Gutters::new(locks);
     let width = |cpu: u8| {
         let own = rows.iter().filter(|(index, _)| trace[*index].cpu == cpu);
         own.map(|(_, text)| text.chars().count()).max().unwrap_or(0)
@@ -37,11 +44,12 @@ pub fn lanes(trace: &[Marked], at: Option<usize>, layout: &Layout, names: &Names
         let mut line = if at == Some(*index) { "  >> " } else { "     " }.to_owned();
         for &(cpu, width) in &widths {
             let cell = if cpu == trace[*index].cpu { text.as_str() } else { "" };
-            let _ = write!(line, "| {cell:width$} ");
+            let _ = write!(line, "| {}{cell:width$} ", gutters.at(cpu, *index));
         }
         out.push_str(line.trim_end_matches([' ', '|']));
         out.push('\n');
     }
+    out.extend(gutters.legend());
     out
 }
 

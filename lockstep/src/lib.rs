@@ -10,6 +10,7 @@ mod compare;
 pub mod cost;
 pub mod domain;
 mod expects;
+mod held;
 mod invariants;
 mod lanes;
 pub mod minimise;
@@ -30,6 +31,7 @@ mod verdict;
 
 pub use compare::{FieldDiff, FolioField, MmField, Value, What, differences};
 pub use expects::Failure;
+pub use held::{Held, held};
 pub use invariants::{Violation, broken};
 pub use lanes::{lanes, mark_text};
 pub use names::Names;

@@ -118,9 +118,8 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         match result {
             Ok(()) if agree => Ok(()),
             Ok(()) => {
-                let mut divergence = self.diverge(When::Phase(phase));
-                divergence.trace = self.stage.trace().to_vec();
-                Err(divergence)
+                let divergence = self.diverge(When::Phase(phase));
+                Err(self.drawn(divergence, None))
             }
             Err((field, at)) => {
                 let marked = at.map(|at: usize| self.stage.trace()[at]);
@@ -128,12 +127,17 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
                 let when =
                     call.map_or(When::Phase(phase), |call| When::Step(call.number, *call.step));
                 let (a, b) = (self.reference.snapshot(), self.optimized.snapshot());
-                let mut divergence = self.diverged(when, vec![field], a, b);
-                divergence.trace = self.stage.trace().to_vec();
-                divergence.at = at;
-                Err(divergence)
+                Err(self.drawn(self.diverged(when, vec![field], a, b), at))
             }
         }
+    }
+
+    /// What a picture of the phase needs besides.
+    fn drawn(&self, mut divergence: Box<Divergence>, at: Option<usize>) -> Box<Divergence> {
+        divergence.trace = self.stage.trace().to_vec();
+        divergence.holdings = self.optimized.holdings();
+        divergence.at = at;
+        divergence
     }
 
     /// Whether the phase, which its marks do not explain, has another order of steps that does.

@@ -414,8 +414,18 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         fields.sort_by_key(FieldDiff::class);
         let class = fields.first().map_or(Class::Digest, FieldDiff::class);
         let path = self.optimized.path();
-        let (trace, at) = (Vec::new(), None);
-        Box::new(Divergence { class, when, path, fields, reference, optimized, trace, at })
+        let (trace, holdings, at) = (Vec::new(), Vec::new(), None);
+        Box::new(Divergence {
+            class,
+            when,
+            path,
+            fields,
+            reference,
+            optimized,
+            trace,
+            holdings,
+            at,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What lockstep asks of the side under test beyond [`Model`].
 
-use machine::Strategy;
+use machine::{Holding, Strategy};
 use optimized::{Cost, Variant, World};
 use program::{Call, Marked, Model, Outcome};
 use reference::Reference;
@@ -69,6 +69,11 @@ pub trait Subject: Model {
     fn trace(&mut self) -> &[Marked] {
         &[]
     }
+
+    /// The locks held during the last phase; times are positions in [`Subject::trace`].
+    fn holdings(&self) -> Vec<Holding> {
+        Vec::new()
+    }
 }
 
 impl Subject for World {
@@ -107,6 +112,10 @@ impl Subject for World {
 
     fn trace(&mut self) -> &[Marked] {
         World::trace(self)
+    }
+
+    fn holdings(&self) -> Vec<Holding> {
+        World::holdings(self)
     }
 
     fn hits(&self) -> Vec<u64> {

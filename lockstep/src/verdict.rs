@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use machine::Holding;
 use program::{DeviceMark, Mark, Marked, Snapshot, Step};
 
 use crate::compare::{FieldDiff, FolioField, MmField, Value, What};
@@ -178,6 +179,8 @@ pub struct Divergence {
     pub optimized: Snapshot,
     /// The marks of the phase that it happened in, in the order of time.
     pub trace: Vec<Marked>,
+    /// The locks that were held meanwhile; times are positions in the trace.
+    pub holdings: Vec<Holding>,
     /// The mark of which the two sides see different things.
     pub at: Option<usize>,
 }

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use lockstep::{Lockstep, Options, Permission, Stats, Verdict};
+use lockstep::{Lockstep, Names, Options, Permission, Stats, Verdict, held};
 use machine::Slices;
-use optimized::{Defects, World};
-use program::{Call, Campaign, Decoder, Kind, Layout, Model, Outcome, Program, Replay, Step};
+use optimized::{Defect, Defects, World};
+use program::{Call, Campaign, Decoder, Kind, Layout, Mark, Model, Outcome, Program, Replay, Step};
 use reference::Reference;
 
 /// Programs of operations that run in phases.
@@ -123,5 +123,29 @@ fn a_phase_runs_the_same_way_again() {
             run(&mut second);
         }
         assert_eq!(run(&mut first), run(&mut second), "{program}");
+    }
+}
+
+/// `mprotect` of cpu1 finds its areas under the mmap_lock, writes entries under the PTL too, and
+/// flushes before it lets go of the mmap_lock. GUP-fast, beside it on cpu0, takes neither.
+#[test]
+fn a_divergence_tells_which_locks_were_held_at_each_mark() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/defects");
+    let source = fs::read_to_string(corpus.join("R05-gup-fast-no-recheck.txt")).expect("a file");
+    let program: Program = source.parse().expect("a program");
+    let mut lockstep = Lockstep::new(Defects::only(Defect::GupFastNoRecheck));
+    let verdict = lockstep.run(&program, &Options { paranoid: true });
+    let found = verdict.divergence().expect("the defect shows");
+    let locks = held(found, &Names::of([&found.reference, &found.optimized]));
+    assert!(locks.iter().all(|held| held.cpu == 1), "{locks:?}");
+    for (at, marked) in found.trace.iter().enumerate().filter(|(_, marked)| marked.cpu == 1) {
+        let during = locks.iter().filter(|held| held.marks.contains(&at));
+        let names: Vec<&str> = during.map(|held| held.name.as_str()).collect();
+        let expected: &[&str] = match marked.mark {
+            Mark::Vmas { .. } | Mark::Flush { .. } => &["mmap_lock"],
+            Mark::Protect { .. } => &["mmap_lock", "PTL"],
+            _ => &[],
+        };
+        assert_eq!(names, expected, "{marked:?}");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::conduct::Conduct;
+use crate::holding::Span;
 use crate::lockdep::Lockdep;
 use crate::machine::{Machine, Task, WOKEN};
 
@@ -60,6 +61,8 @@ pub(crate) struct Hold {
     pub name: Task,
     pub class: u8,
     pub shared: bool,
+    /// Its place in [`Board::spans`].
+    pub span: u32,
 }
 
 /// Work of one CPU.
@@ -77,6 +80,8 @@ pub(crate) struct Board {
     /// Tasks whose wait ended and that the executor has not looked at yet.
     pub woken: Vec<u8>,
     pub holds: Vec<Hold>,
+    /// Every lock that was held for a while.
+    pub spans: Vec<Span>,
     pub lockdep: Lockdep,
     /// Calls sent to each CPU, by the sender's number.
     pub calls: Vec<VecDeque<u8>>,
@@ -88,6 +93,7 @@ impl Board {
         self.waiters.clear();
         self.woken.clear();
         self.holds.clear();
+        self.spans.clear();
         self.lockdep.reset();
         self.calls.iter_mut().for_each(VecDeque::clear);
         self.calls.resize_with(cpus, VecDeque::new);
@@ -169,7 +175,9 @@ impl Machine {
         self.touch(object, true);
         let mut board = self.board.borrow_mut();
         let class = board.lockdep.class(lock);
-        board.holds.push(Hold { object, name, class, shared });
+        let (span, cpu, from) = (board.spans.len() as u32, self.cpu.get(), self.time.get());
+        board.holds.push(Hold { object, name, class, shared, span });
+        board.spans.push(Span { object, class, cpu, shared, from, until: None });
     }
 
     /// Notes that a lock was released, whoever had taken it; whether `name` had.
@@ -181,7 +189,8 @@ impl Machine {
         let at = board.holds.iter().rposition(own);
         let owned = at.is_some();
         if let Some(at) = at.or_else(|| board.holds.iter().rposition(|h| h.object == object)) {
-            board.holds.remove(at);
+            let span = board.holds.remove(at).span;
+            board.spans[span as usize].until = Some(self.time.get());
         }
         for waiter in &mut board.waiters {
             if waiter.object == object {

@@ -33,6 +33,11 @@ impl Lockdep {
         class as u8
     }
 
+    /// The name of a class.
+    pub fn name(&self, class: u8) -> &'static str {
+        self.names[usize::from(class)]
+    }
+
     /// Learns that `to` was taken under `from`; the two names if the order was known inverted.
     pub fn edge(&mut self, from: u8, to: u8) -> Option<(&'static str, &'static str)> {
         let (a, b) = (usize::from(from), usize::from(to));

@@ -74,6 +74,7 @@ pub struct Machine {
     /// What the running task stopped before.
     pub(crate) event: Cell<Event>,
     pub(crate) waiting: Cell<&'static str>,
+    pub(crate) time: Cell<u32>,
     conduct: Cell<Option<Conduct>>,
     pub(crate) board: RefCell<Board>,
     /// Whether anybody watches cache lines, and who.
@@ -100,6 +101,7 @@ impl Default for Machine {
             delivering: Cell::default(),
             event: Cell::default(),
             waiting: Cell::default(),
+            time: Cell::default(),
             conduct: Cell::default(),
             board: RefCell::default(),
             lined: Cell::default(),
@@ -145,6 +147,7 @@ impl Machine {
         self.fold.set(0);
         self.spare.set(0);
         self.fuel.set(0);
+        self.time.set(0);
     }
 
     /// The executor is done; what it found out about conduct stays readable.

@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 
 use machine::{
-    Atomic, BitLock, Bounds, Executor, Machine, Pos, Preempt, RandomWalk, Replay, RwSem, SeqCount,
-    Slice, Slices, SpinLock, Strategy, Task, Verdict, slices_of,
+    Atomic, BitLock, Bounds, Executor, Holding, Machine, Pos, Preempt, RandomWalk, Replay, RwSem,
+    SeqCount, Slice, Slices, SpinLock, Strategy, Task, Verdict, slices_of,
 };
 
 /// Runs tasks, each on its own CPU, under `count` random schedules.
@@ -385,4 +385,33 @@ fn an_empty_schedule_does_not_preempt_and_a_loop_goes_on() {
     assert_eq!(order(&[(1, 3)], &[]), "11110000", "the one that runs goes on");
     assert_eq!(order(&[], &[(0, 1), (1, 1)]), "01010101");
     assert_eq!(order(&[(0, 2)], &[(1, 2), (0, 1)]), "01011010");
+}
+
+#[test]
+fn what_was_held_is_told_with_the_time() {
+    let (machine, sem, locks) =
+        (Machine::default(), RwSem::default(), [(); 2].map(|()| SpinLock::default()));
+    let mut executor = Executor::new(&machine, 1, Preempt::None);
+    executor.spawn(0, Task(5), async {
+        sem.read(&machine, "sem").await;
+        machine.set_time(1);
+        for lock in &locks {
+            lock.lock(&machine, Task(5), "lock").await;
+        }
+        machine.set_time(3);
+        locks[1].unlock(&machine, Task(5), "lock");
+        machine.set_time(4);
+        locks[0].unlock(&machine, Task(5), "lock");
+    });
+    executor.run(&mut slices(1, &[]));
+    let spin = |which, until| Holding {
+        lock: "lock",
+        which,
+        cpu: 0,
+        shared: false,
+        from: 1,
+        until: Some(until),
+    };
+    let read = Holding { lock: "sem", which: 0, cpu: 0, shared: true, from: 0, until: None };
+    assert_eq!(machine.holdings(), [read, spin(0, 4), spin(1, 3)]);
 }

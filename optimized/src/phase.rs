@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use machine::{Bounds, Executor, Preempt, Strategy, Task, Verdict};
+use machine::{Bounds, Executor, Holding, Preempt, Strategy, Task, Verdict};
 use program::{Advice, Call, Mark, Marked, Op, Outcome, Seen};
 
 use crate::world::World;
@@ -102,6 +102,11 @@ impl World {
     /// The marks of the last phase, in the order of time.
     pub fn trace(&mut self) -> &[Marked] {
         self.trace.get_mut()
+    }
+
+    /// The locks held during the last phase; times are positions in [`World::trace`].
+    pub fn holdings(&self) -> Vec<Holding> {
+        self.machine.holdings()
     }
 
     async fn run_cpu(&self, cpu: u8, calls: &[Call<'_>], outs: &[Cell<Outcome>]) {

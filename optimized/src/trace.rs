@@ -38,6 +38,7 @@ impl World {
                 trace.push(Marked { number, cpu, mark, seen: Seen::Nothing });
             }
         }
+        self.machine.set_time(trace.len());
     }
 
     /// A folio was just published: whoever holds it besides its owner does so unseen.

@@ -288,7 +288,7 @@ fn facts(program: &Program, trouble: &Trouble) -> String {
     if !divergence.trace.is_empty() {
         let names = Names::of([&divergence.reference, &divergence.optimized]);
         out.push('\n');
-        out.push_str(&lockstep::lanes(&divergence.trace, divergence.at, &layout, &names));
+        out.push_str(&lockstep::lanes(divergence, &layout, &names));
     }
     out
 }

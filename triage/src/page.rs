@@ -1,5 +1,7 @@
 //! The story of a finding as one self-contained page. Time runs to the right.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use askama::Template;
 use program::Program;
 
@@ -13,9 +15,13 @@ const LEFT: usize = 90;
 const LANE: usize = 46;
 const LOCK: usize = 22;
 const CURVE: usize = 130;
-/// Width of a mark of a phase; height of a CPU's lane there.
+/// Width of a mark of a phase, and of what stands before the first; height of a CPU's lane there
+/// and of a lock's bar below it.
 const MARK: usize = 34;
+const NAMES: usize = 200;
 const STRAND: usize = 58;
+const HELD: usize = 18;
+const GAP: usize = 8;
 
 #[derive(Template)]
 #[template(path = "explain.html")]
@@ -46,6 +52,7 @@ struct Phase<'a> {
     height: usize,
     lanes: Vec<Lane>,
     threads: Vec<Bar>,
+    locks: Vec<Row>,
     knots: Vec<Spot<'a>>,
     curve: String,
     curve_top: usize,
@@ -54,6 +61,13 @@ struct Phase<'a> {
     dots: Vec<Dot>,
     /// Where the two sides part.
     wrong: Option<usize>,
+}
+
+/// A lock that a CPU took, and the bars of when it held it.
+struct Row {
+    name: String,
+    y: usize,
+    bars: Vec<[usize; 2]>,
 }
 
 /// A mark.
@@ -155,14 +169,30 @@ pub fn render(title: &str, program: &Program, story: &Story, lines: &[String]) -
     page.render().unwrap_or_else(|error| format!("{error}"))
 }
 
-/// Marks in the order of time, a lane a CPU; a bar from the first to the last mark of each step.
+/// Marks in the order of time, a lane a CPU; a bar from the first to the last mark of each step, and
+/// below it one for each lock.
 fn phase(weave: &Weave) -> Phase<'_> {
-    let mut cpus: Vec<u8> = weave.marks.iter().map(|knot| knot.cpu).collect();
-    cpus.sort_unstable();
-    cpus.dedup();
-    let y = |cpu: u8| 24 + STRAND * cpus.iter().position(|&other| other == cpu).unwrap_or(0);
-    let x = |at: usize| LEFT + at * MARK;
-    let curve_top = 24 + STRAND * cpus.len() + 16;
+    let cpus: BTreeSet<u8> = weave.marks.iter().map(|knot| knot.cpu).collect();
+    let x = |at: usize| NAMES + at * MARK;
+    let (mut tops, mut locks, mut top) = (BTreeMap::new(), Vec::new(), 24);
+    for &cpu in &cpus {
+        tops.insert(cpu, top);
+        top += STRAND - GAP;
+        let first = locks.len();
+        for held in weave.locks.iter().filter(|held| held.cpu == cpu) {
+            let bar = [x(held.marks.start), held.marks.len() * MARK - 4];
+            match locks[first..].iter_mut().find(|row: &&mut Row| row.name == held.name) {
+                Some(row) => row.bars.push(bar),
+                None => {
+                    locks.push(Row { name: held.name.clone(), y: top, bars: vec![bar] });
+                    top += HELD;
+                }
+            }
+        }
+        top += if locks.len() > first { 2 * GAP } else { GAP };
+    }
+    let y = |cpu: u8| tops.get(&cpu).copied().unwrap_or(0);
+    let curve_top = top + 16;
     let curve_base = curve_top + CURVE;
     let counts = || weave.marks.iter().filter_map(|knot| knot.count);
     let highest = counts().map(scale).fold(1.0, f64::max);
@@ -194,6 +224,7 @@ fn phase(weave: &Weave) -> Phase<'_> {
         height: if last.is_some() { curve_base + 20 } else { curve_top },
         lanes: cpus.iter().map(lane).collect(),
         threads: weave.threads.iter().map(bar).collect(),
+        locks,
         knots: (0..)
             .zip(&weave.marks)
             .map(|(at, knot)| Spot {

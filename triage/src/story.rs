@@ -87,11 +87,13 @@ pub fn tell(program: &Program, defects: Defects) -> Story {
         Err(panic) => Some(Trouble::Panicked(panic)),
     };
     let layout = Layout::of(program);
-    let names = Names::of(moments.iter().flat_map(|(_, states)| states));
     let divergence = match &trouble {
         Some(Trouble::Diverged(found)) => Some(&**found),
         _ => None,
     };
+    let ends = divergence.map(|found| [&found.reference, &found.optimized]);
+    let states = moments.iter().flat_map(|(_, states)| states);
+    let names = Names::of(states.chain(ends.into_iter().flatten()));
     let at = divergence.and_then(|found| match found.when {
         When::Step(number, _) => Some(number),
         _ => None,
@@ -141,11 +143,9 @@ pub fn tell(program: &Program, defects: Defects) -> Story {
             _ => format!("step {}", tales.len() + 1),
         },
         path: divergence.and_then(|found| found.path),
-        lanes: divergence.map_or_else(String::new, |found| {
-            let names = Names::of([&found.reference, &found.optimized]);
-            lockstep::lanes(&found.trace, found.at, &layout, &names)
-        }),
-        weave: divergence.and_then(|found| weave::weave(program, defects, found, &traces, folio)),
+        lanes: divergence.map_or_else(String::new, |found| lockstep::lanes(found, &layout, &names)),
+        weave: divergence
+            .and_then(|found| weave::weave(program, defects, found, &traces, folio, &names)),
         fields: fields.map_or_else(Vec::new, Iterator::collect),
         tales,
     }

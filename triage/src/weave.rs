@@ -1,7 +1,7 @@
 //! How the steps of a concurrent phase interleaved, mark by mark, and what became of the folio at
 //! fault meanwhile: the reference, carried through the same marks, says how many held it after each.
 
-use lockstep::{Divergence, Names, When, mark_text};
+use lockstep::{Divergence, Held, Names, When, mark_text};
 use optimized::Defects;
 use program::{Call, Layout, Marked, Model, Name, Outcome, Program, Replay};
 use reference::Reference;
@@ -14,6 +14,8 @@ pub struct Weave {
     pub threads: Vec<Thread>,
     /// Its marks, in the order of time.
     pub marks: Vec<Knot>,
+    /// The locks held meanwhile.
+    pub locks: Vec<Held>,
 }
 
 /// A step of the phase.
@@ -48,6 +50,7 @@ pub fn weave(
     found: &Divergence,
     traces: &[(usize, Vec<Marked>)],
     folio: Option<Name>,
+    names: &Names,
 ) -> Option<Weave> {
     let trace = Some(&found.trace).filter(|trace| !trace.is_empty())?;
     let firsts = program.phases.iter().scan(0, |next, phase| {
@@ -62,7 +65,6 @@ pub fn weave(
         _ => return None,
     };
     let layout = Layout::of(program);
-    let names = Names::of([&found.reference, &found.optimized]);
     let mut shadow = Shadow::new(program, defects, &layout);
     for (&first, phase) in firsts.iter().zip(&program.phases).take(phase) {
         match traces.iter().find(|(number, _)| *number == first) {
@@ -77,7 +79,7 @@ pub fn weave(
     });
     let knot = |(at, marked): (usize, &Marked)| Knot {
         cpu: marked.cpu,
-        text: mark_text(marked, &layout, &names),
+        text: mark_text(marked, &layout, names),
         count: counts.get(at).copied().flatten(),
         divergent: found.at == Some(at),
     };
@@ -94,7 +96,8 @@ pub fn weave(
         }
     }
     let marks = trace.iter().enumerate().map(knot).collect();
-    Some(Weave { phase: phase + 1, threads, marks })
+    let locks = lockstep::held(found, names);
+    Some(Weave { phase: phase + 1, threads, marks, locks })
 }
 
 /// The reference, taken where the two sides went.

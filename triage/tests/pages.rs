@@ -69,6 +69,10 @@ fn a_browser_draws_a_concurrent_phase() {
     let page = explained(&dir, "defects/R05-gup-fast-no-recheck.txt", "gup-fast-no-recheck");
     let dom = out(&open(browser, &dir, &page, &["--dump-dom"]));
     assert!(dom.contains("<svg id=\"phase\""), "{dom}");
+    // mprotect holds both once, GUP-fast none.
+    for lock in ["mmap_lock", "PTL"] {
+        assert_eq!(dom.matches(&format!("<title>{lock}</title>")).count(), 1, "{lock}");
+    }
     for part in
         [">cpu0<", ">cpu1<", "class=\"parting\"", "class=\"mark wrong\"", "class=\"thread\""]
     {

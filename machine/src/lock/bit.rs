@@ -11,8 +11,8 @@ use crate::machine::{ATOMICS, Machine, Task};
 /// (kernel: `sysctl_page_lock_unfairness`).
 const UNFAIRNESS: u8 = 5;
 
-/// All bit locks are one class to lockdep: a trylock does not say which it is.
-const CLASS: &str = "bit lock";
+/// All bit locks are one class to lockdep, that of PG_locked: a trylock does not say which it is.
+const CLASS: &str = "folio lock";
 
 /// A sleeping bit lock such as PG_locked, owned by a task. Unfair: a release wakes all who wait,
 /// and whoever comes first takes the bit, be it a newcomer.
