@@ -4,7 +4,9 @@
 #
 #   scripts/pile.sh DIR [SEED]     DIR must not exist; another seed makes another pile [1]
 #
-# HUNTS=4 FUZZES=3 AFLS=3   findings of each engine for each defect; 0: do without that engine
+# FUZZES=3 AFLS=3           findings of libFuzzer and AFL++ for each defect; 0: do without it
+# EACH=10                   findings for each defect; the hunt finds what is missing
+# SECONDS_EACH=5            how long libFuzzer looks for one finding, and AFL++ twice that for all
 # TOOL=FILE                 mm-lockstep, built already
 # FUZZ=FILE AFL=FILE        the target `sequential`, built already for libFuzzer or AFL++
 # AFL++ needs cargo-afl: cargo install cargo-afl && cargo afl config --build
@@ -13,7 +15,7 @@ cd "$(dirname "$0")/.."
 
 dir=${1:?into which folder?}
 seed=${2:-1}
-hunts=${HUNTS:-4} fuzzes=${FUZZES:-3} afls=${AFLS:-3}
+fuzzes=${FUZZES:-3} afls=${AFLS:-3} each=${EACH:-10} seconds=${SECONDS_EACH:-5}
 target=${CARGO_TARGET_DIR:-target}
 defects="put-before-unlock fault-folio-unlocked-by-finalize thp-collect-ref-leak entry-hand-off-unlocks-twice
     failed-migrate-to-ram-loses-page own-pin-blocks-migration gup-sees-device-private batch-below-pmd
@@ -39,26 +41,32 @@ if [ "$afls" -gt 0 ] && [ -z "${AFL:-}" ]; then
 fi
 "$tool" corpus export --family sequential --into "$dir/seeds" corpus/seeds >"$dir/log"
 
+# What the three engines leave behind.
+findings() { find "$1" -name 'crash-*' -o -path '*/crashes/id:*' -o -path '*/findings-*/*.txt'; }
+
 for defect in $defects; do
     pile=$dir/pile/$defect
     mkdir -p "$pile/artifacts/sequential"
-    for ((i = 0; i < hunts; i++)); do
-        "$tool" hunt --defect "$defect" --seed $((seed * 1000 + i)) --execs 1000000 --findings "$pile/findings-$i" \
-            >>"$dir/log" 2>&1 || true
-    done
     export MM_LOCKSTEP_DEFECT=$defect
     for ((i = 1; i <= fuzzes; i++)); do
-        "$FUZZ" -seed=$((seed * 1000 + i)) -max_total_time=10 -artifact_prefix="$pile/artifacts/sequential/" \
-            >>"$dir/log" 2>&1 || true
+        "$FUZZ" -seed=$((seed * 1000 + i)) -max_total_time="$seconds" \
+            -artifact_prefix="$pile/artifacts/sequential/" >>"$dir/log" 2>&1 || true
     done
     if [ "$afls" -gt 0 ]; then
         AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1 \
-            cargo afl fuzz -s "$seed" -V 5 -i "$dir/seeds" -o "$pile/afl" "$AFL" >>"$dir/log" 2>&1 || true
+            cargo afl fuzz -s "$seed" -V $((2 * seconds)) -i "$dir/seeds" -o "$pile/afl" "$AFL" \
+            >>"$dir/log" 2>&1 || true
         # Keep the first few.
         find "$pile/afl" -path '*/crashes/id:*' | sort | tail -n +$((afls + 1)) | tr '\n' '\0' | xargs -0 -r rm
     fi
     unset MM_LOCKSTEP_DEFECT
+    for ((i = 0; i < 2 * each && $(findings "$pile" | wc -l) < each; i++)); do
+        "$tool" hunt --defect "$defect" --seed $((seed * 1000 + i)) --execs 1000000 --findings "$pile/findings-$i" \
+            >>"$dir/log" 2>&1 || true
+    done
 done
+count() { findings "$dir/pile" | grep -c "$1" || true; }
+echo "found by libFuzzer $(count /crash-), by AFL++ $(count /crashes/), by the hunt $(count /findings-)"
 
 begin=$SECONDS
 for defect in $defects; do
