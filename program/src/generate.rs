@@ -1,9 +1,9 @@
 //! Random programs by number: a hunt is a seed, and execution `index` of it is the same program
 //! whoever runs it, in whatever order.
 
-use crate::codec::{HEADER_BYTES, MAGIC, RECORD_BYTES, SCHEDULE_KIND, VERSION};
+use crate::codec::{HEADER_BYTES, MAGIC, RECORD_BYTES, SCHEDULE_KIND, VERSION, has_devices};
 use crate::digest::mix;
-use crate::kind::Kind;
+use crate::kind::{Kind, bits};
 use crate::rng::SplitMix64;
 use crate::scene::scene;
 
@@ -50,6 +50,9 @@ impl Campaign {
             1 => rng.next_u64() | rng.next_u64(),
             _ => rng.next_u64(),
         };
+        // Where there is a device, half of the time mostly what is done with one.
+        let driver = has_devices(bytes[7]) && rng.next_u64() & 1 == 0;
+        let mask = if driver { mask & rng.next_u64() | DRIVER_KINDS } else { mask };
         let mask = if concurrent { mask & PHASE_KINDS } else { mask };
         bytes[8..HEADER_BYTES].copy_from_slice(&mask.to_le_bytes());
         if concurrent && scenes && rng.next_u64() & 1 == 0 {
@@ -59,6 +62,10 @@ impl Campaign {
         }
     }
 }
+
+/// What a driver does, and what it must move its pages for.
+const DRIVER_KINDS: u64 =
+    Kind::DEVICE | bits(&[Kind::Write, Kind::Get, Kind::PinLongterm, Kind::PinLongtermFast]);
 
 /// Kinds of operation that run beside each other, as a swarm mask.
 pub const PHASE_KINDS: u64 = {

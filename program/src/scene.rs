@@ -104,6 +104,33 @@ const DRIVER: [[Kind; 6]; 3] = {
     ]
 };
 
+/// Beginnings that chance seldom makes: pages that a child has too, on the LRU or in a device; and then
+/// another one, in somebody's batch.
+const OPENINGS: [[Kind; 4]; 2] = {
+    use Kind::*;
+    [[Write, LruAddDrainAll, Fork, Write], [Write, ToDevice, Fork, Write]]
+};
+
+/// Where there is a driver: who uses the page, and who moves it.
+const CROSSING: [[Kind; 8]; 2] = {
+    use Kind::*;
+    [
+        [HmmRangeFault, HmmRangeFault, HmmRangeFault, DeviceRead, DeviceWrite, Read, Read, Write],
+        [ToDevice, ToDevice, ToDevice, ToDevice, ToDevice, DeviceEvict, DeviceEvict, ToSystem],
+    ]
+};
+
+/// What a phase is made of.
+#[derive(Clone, Copy)]
+enum Theme {
+    /// Uses and changes.
+    Any,
+    /// Everybody does the same.
+    Same(Kind),
+    /// A driver moves pages, others need them.
+    Crossing,
+}
+
 /// Literal lengths of areas, as the low bits of a record's length say them: 1, 2, 3, 4, 8 pages.
 const LENS: [u8; 8] = [14, 13, 13, 12, 12, 0, 0, 3];
 
@@ -114,8 +141,9 @@ struct Scene<'a> {
     rng: &'a mut SplitMix64,
     /// The kinds that it is made of.
     mask: u64,
-    /// A driver is in it.
+    /// A driver is in it, and mostly this device, as the low bit of a record's flags names it.
     driver: bool,
+    device: u8,
     /// Areas so far.
     areas: u8,
     /// The page that all is about, and the area, beside which there may be another.
@@ -129,14 +157,15 @@ struct Scene<'a> {
 
 /// Replaces what follows the header by a scene.
 pub(crate) fn scene(rng: &mut SplitMix64, bytes: &mut [u8]) {
-    let driver = rng.next_u64() & 3 == 0;
+    let driver = rng.next_u64() & 7 < 3;
     let mask = if driver { PHASE_KINDS } else { PHASE_KINDS & !Kind::DEVICE };
     bytes[8..HEADER_BYTES].copy_from_slice(&mask.to_le_bytes());
     if driver {
         bytes[7] = with_devices(bytes[7]);
     }
+    let device = u8::from(rng.next_u64() & 3 == 0);
     let (areas, page, area, beside, never, small) = (0, 0, 0, false, false, false);
-    let mut scene = Scene { rng, mask, driver, areas, page, area, beside, never, small };
+    let mut scene = Scene { rng, mask, driver, device, areas, page, area, beside, never, small };
     scene.never = scene.chance(2);
     if scene.never {
         // Small pages only, and small machines have two or three CPUs.
@@ -170,11 +199,21 @@ impl Scene<'_> {
         record[0] = SCHEDULE_KIND;
         record[1] = 0xF0 | (SLICES_A_RECORD as u8 - 1);
         let mut cpu = self.below(3);
-        let whole = self.chance(2);
+        let style = self.below(4);
         for (nth, pair) in record[2..].chunks_exact_mut(2).enumerate() {
-            let most = if whole { 20 } else { 4 << self.below(3) };
-            let far = 1 + self.below(most);
-            (pair[0], pair[1]) = (cpu, if whole && nth % 2 == 1 { DONE } else { far });
+            let far = match style {
+                // One goes some way, another one all of it.
+                0 | 1 if nth % 2 == 1 => DONE,
+                0 | 1 => 1 + self.below(20),
+                // Two are on the way when the third goes.
+                2 if nth % 3 == 2 => DONE,
+                2 => 1 + self.below(6),
+                _ => {
+                    let most = 4 << self.below(3);
+                    1 + self.below(most)
+                }
+            };
+            (pair[0], pair[1]) = (cpu, far);
             cpu = (cpu + 1 + self.below(2)) % 3;
         }
     }
@@ -190,9 +229,26 @@ impl Scene<'_> {
                 self.mmap(record);
             }
         }
-        self.page = self.below(3);
-        let steps = 1 + self.below(4);
+        self.page = if self.driver { 1 + self.below(2) } else { self.below(3) };
+        self.begin(records);
+        self.meet(records);
+        before - records.len()
+    }
+
+    /// What comes before the phase.
+    fn begin<'a>(&mut self, records: &mut impl ExactSizeIterator<Item = &'a mut [u8]>) {
+        let opening = if self.driver { !self.chance(3) } else { self.chance(4) };
+        let steps = if opening { 4 - self.below(4) * self.below(2) } else { 1 + self.below(4) };
         for (nth, record) in records.by_ref().take(steps.into()).enumerate() {
+            if opening {
+                let kind = OPENINGS[usize::from(self.driver)][nth];
+                let cpu = self.below(3);
+                self.step(record, kind, cpu);
+                record[2] = 0;
+                record[4] = if nth == 3 { self.other() } else { self.page };
+                record[7] = 0x10;
+                continue;
+            }
             let any = BEFORE[usize::from(self.below(BEFORE.len() as u8))];
             let any = self.driven(0, any);
             let kind = if nth == 0 && !self.chance(4) { Kind::Write } else { any };
@@ -205,17 +261,47 @@ impl Scene<'_> {
                 _ => {}
             }
         }
+    }
+
+    /// Another page of the same table, more often one that comes before.
+    fn other(&mut self) -> u8 {
+        if self.page > 0 && self.chance(2) { self.page - 1 } else { self.below(3) }
+    }
+
+    /// The phase.
+    fn meet<'a>(&mut self, records: &mut impl ExactSizeIterator<Item = &'a mut [u8]>) {
+        let theme = match self.below(8) {
+            0 => Theme::Same(self.of(&CHANGE)),
+            1..6 if self.driver => Theme::Crossing,
+            _ => Theme::Any,
+        };
         let cpus = 2 + u8::from(self.chance(2));
         let more = self.below(5).saturating_sub(2);
         let changer = self.below(cpus);
         for (nth, record) in (0..).zip(records.by_ref().take((cpus + more).into())) {
-            let changes = nth == changer || self.chance(4);
-            let kind = self.of(if changes { &CHANGE } else { &USE });
-            let kind = self.driven(1 + usize::from(changes), kind);
+            let changes = nth == changer || self.chance(3);
+            let kind = match theme {
+                Theme::Same(kind) => kind,
+                Theme::Crossing => CROSSING[usize::from(changes)][usize::from(self.below(8))],
+                Theme::Any => {
+                    let kind = self.of(if changes { &CHANGE } else { &USE });
+                    self.driven(1 + usize::from(changes), kind)
+                }
+            };
             self.step(record, kind, nth % cpus);
+            let (all, mm) = match theme {
+                Theme::Any => (changes && (kind == Kind::Munmap || self.chance(8)), record[2]),
+                Theme::Same(_) => (self.chance(4), self.below(2)),
+                // A child faults, its parent's pages move.
+                Theme::Crossing if changes => (!self.chance(3), u8::from(self.chance(3))),
+                Theme::Crossing => (false, self.below(2)),
+            };
+            record[2] = mm;
+            if all {
+                (record[4], record[7]) = (0, 0xFF);
+            }
             record[1] |= u8::from(nth > 0) << 7;
         }
-        before - records.len()
     }
 
     /// One of these.
@@ -264,7 +350,12 @@ impl Scene<'_> {
         (record[4], record[7]) = (off, len);
         record[8] = match kind {
             Kind::Mprotect => [1, 1, 1, 1, 1, 2, 2, 0][usize::from(random[3] & 7)],
-            Kind::HmmRangeFault => random[3] & 7,
+            // Its own pages a driver finds without a fault.
+            Kind::HmmRangeFault | Kind::DeviceRead | Kind::DeviceWrite => {
+                let request = [2, 2, 2, 4, 4, 4, 4, 0][usize::from(random[3] & 7)];
+                request | self.device ^ u8::from(random[3] & 0x18 != 0)
+            }
+            _ if Kind::DEVICE & kind.bit() != 0 => self.device ^ u8::from(random[3] & 7 == 0),
             _ => random[3] & 1,
         };
         if random[4] < 8 {

@@ -50,8 +50,10 @@ const fn plan(kind: Kind) -> Plan {
         Kind::Write => Plan::Write,
         Kind::PopulateWrite => Plan::In(Area::Writable),
         Kind::Get | Kind::GetFast | Kind::Pin | Kind::PinFast => Plan::Gup,
-        Kind::PinLongterm | Kind::PinLongtermFast | Kind::Walk => Plan::Gup,
-        Kind::MigrateVmaSetup | Kind::ToDevice | Kind::ToSystem => Plan::In(Area::Solid),
+        Kind::Walk => Plan::Gup,
+        Kind::MigrateVmaSetup => Plan::In(Area::Solid),
+        Kind::PinLongterm | Kind::PinLongtermFast => Plan::Own,
+        Kind::ToDevice | Kind::ToSystem => Plan::Own,
         Kind::DeviceRead | Kind::HmmRangeFault => Plan::In(Area::Readable),
         Kind::DeviceWrite | Kind::MakeDeviceExclusive => Plan::In(Area::Writable),
         Kind::Mprotect | Kind::HugePage | Kind::DoFork | Kind::Collapse => Plan::Own,
@@ -132,6 +134,7 @@ impl Meaning<'_> {
         match kind {
             Kind::SplitFolio => Some(self.hints.free(contents.huge, self.arena)),
             Kind::Migrate => Some(contents.real & !self.hints.batched()),
+            Kind::ToSystem => Some(contents.private | contents.coherent),
             _ => None,
         }
     }
@@ -158,6 +161,23 @@ impl Aim<'_> {
             Kind::SplitFolio => self.split(),
             Kind::Migrate => self.migrate(),
             Kind::Collapse => self.collapse(),
+            Kind::PinLongterm | Kind::PinLongtermFast => {
+                // Mostly what must be migrated first, and what lies beside it.
+                let found = self.beside(contents.coherent, self.allowed(), kind);
+                found.unwrap_or_else(|| self.access(kind, self.allowed()))
+            }
+            Kind::ToDevice => {
+                let here = contents.real & !(contents.private | contents.coherent);
+                let found = self.inside(here, view.get(Area::Solid), kind);
+                found.unwrap_or_else(|| self.access(kind, view.get(Area::Solid)))
+            }
+            Kind::ToSystem => {
+                let there = contents.private | contents.coherent;
+                let found = self.inside(there, view.get(Area::Solid), kind);
+                // What it would find nothing for brings something there, but not always.
+                let make = if self.meaning.record.aim() & 2 != 0 { Kind::ToDevice } else { kind };
+                found.unwrap_or_else(|| self.access(make, view.get(Area::Solid)))
+            }
             Kind::GetFastOnly => {
                 let found = self.inside(contents.real, self.allowed(), kind);
                 found.unwrap_or_else(|| self.write())
@@ -318,6 +338,17 @@ impl Aim<'_> {
             _ => Pages { off: used.off + some, len: used.len - some },
         };
         Some(self.at(kind, slot, pages))
+    }
+
+    /// One of the cells in the areas, mostly all that is populated there.
+    fn beside(&self, slots: Slots, areas: Set, kind: Kind) -> Option<Goal> {
+        let Meaning { record, hints, .. } = *self.meaning;
+        if record.len() & 1 != 0 {
+            return self.inside(slots, areas, kind);
+        }
+        let visible = hints.cells.in_areas(slots, areas & self.areas);
+        let slot = hints.cells.pick(visible, record.area())?;
+        Some(self.at(kind, slot, hints.cells.used(slot)))
     }
 
     fn at(&self, kind: Kind, slot: usize, pages: Pages) -> Goal {

@@ -5,7 +5,7 @@
 //! beside the run of a program, and no processor can predict a branch on random bytes.
 
 use crate::arena::Set;
-use crate::op::Range;
+use crate::op::{Device, Range};
 
 /// How many cells are remembered.
 const CELLS: usize = 4;
@@ -35,6 +35,10 @@ pub(super) struct Contents {
     pub table: Slots,
     /// What a write copies, since a fork.
     pub shared: Slots,
+    /// Pages in device-private memory.
+    pub private: Slots,
+    /// Pages in device-coherent memory.
+    pub coherent: Slots,
 }
 
 /// The cells remembered.
@@ -78,6 +82,14 @@ impl Pages {
 }
 
 impl Contents {
+    /// The cells with pages of a device.
+    pub fn device_mut(&mut self, device: Device) -> &mut Slots {
+        match device {
+            Device::Private => &mut self.private,
+            Device::Coherent => &mut self.coherent,
+        }
+    }
+
     /// What is in these cells only.
     pub fn of(&self, slots: Slots) -> Contents {
         Contents {
@@ -86,6 +98,8 @@ impl Contents {
             huge: self.huge & slots,
             table: self.table & slots,
             shared: self.shared & slots,
+            private: self.private & slots,
+            coherent: self.coherent & slots,
         }
     }
 }

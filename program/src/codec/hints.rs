@@ -8,7 +8,7 @@ use super::op::Target;
 use super::view::{Area, View};
 use crate::arena::{Arena, MAX_AREAS, MAX_CPUS, MAX_MMS, Set};
 use crate::kind::Kind;
-use crate::op::{AreaId, Backing, Fail, MmId, Op, Range, Site};
+use crate::op::{AreaId, Backing, Device, Fail, MmId, Op, Range, Site};
 use crate::shape::{Shape, Thp};
 
 /// What goes with an operation.
@@ -174,6 +174,11 @@ impl Hints {
             Kind::LruAddDrainAll | Kind::Offline => self.drain_all(),
             Kind::SplitFolio => self.split(now, mm, range),
             Kind::Migrate => self.migrate(now, mm, range),
+            Kind::ToDevice | Kind::ToSystem => self.device_migrate(now, kind, mm, range),
+            Kind::DeviceEvict => {
+                let Op::DeviceEvict { device, .. } = *now.op else { return };
+                self.leave(Slots::MAX, device);
+            }
             Kind::LockPage => {
                 let Op::LockPage { lock, .. } = *now.op else { return };
                 self.holders[usize::from(range.area.0) % MAX_AREAS].1.insert(lock.0);
@@ -247,6 +252,30 @@ impl Hints {
         }
     }
 
+    /// Whoever maps a page maps it where it goes.
+    fn device_migrate(&mut self, now: Now, kind: Kind, mm: MmId, range: Range) {
+        let Op::DeviceMigrate { device, .. } = *now.op else { return };
+        let some = self.cells.of_area(range.area.0) & self.view(mm).contents.some;
+        let common = |&slot: &usize| self.cells.whole(slot).common(Pages::of(range)).len != 0;
+        let moved = each(some).filter(common).fold(0, |moved, slot| moved | 1 << slot);
+        self.drain(now.cpu);
+        if kind == Kind::ToSystem {
+            self.leave(moved, device);
+        } else if now.fails.is_none() && now.shape.pages[device.place() as usize] != 0 {
+            for view in &mut self.views {
+                let there = view.contents.device_mut(device);
+                *there |= moved;
+            }
+        }
+    }
+
+    /// Nothing in these cells is in the device any more.
+    fn leave(&mut self, slots: Slots, device: Device) {
+        for view in &mut self.views {
+            *view.contents.device_mut(device) &= !slots;
+        }
+    }
+
     fn view_mut(&mut self, mm: MmId) -> &mut View {
         &mut self.views[usize::from(mm.0) % MAX_MMS]
     }
@@ -303,6 +332,8 @@ impl Hints {
             Some(slot) => slot,
             None => self.remember(area, cell, used),
         };
+        // A fault brings it back.
+        self.leave(1 << slot, Device::Private);
         let view = &mut self.views[usize::from(mm.0) % MAX_MMS];
         let eligible = view.get(Area::Thp) & view.get(Area::Solid);
         let fits = cell.len == now.shape.ptes && now.fails != Some(Site::Huge);

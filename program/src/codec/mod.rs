@@ -53,7 +53,7 @@ use arbitrary::{Arbitrary, Unstructured};
 
 pub use decode::Decoder;
 pub use shape::MAX_PLACE_PAGES;
-pub(crate) use shape::with_devices;
+pub(crate) use shape::{has_devices, with_devices};
 pub use upgrade::upgrade;
 
 use crate::program::Program;

@@ -60,11 +60,20 @@ pub(super) fn decode(bytes: [u8; 5], shape: &mut Shape) -> (bool, bool) {
         exact @ 0..16 => PAGES[usize::from(exact)],
         other => {
             let small = if other % 4 == 3 { usize::from(other >> 4) % 8 } else { 0 };
-            let devices = if other & 0x0C == 0x0C { 8 } else { 0 };
+            let devices = if has_devices(other) { 8 } else { 0 };
             PAGES[small + devices]
         }
     };
     (concurrent, explicit)
+}
+
+/// Whether the byte of the header for page counts says that devices have memory.
+pub(crate) fn has_devices(pages: u8) -> bool {
+    match pages {
+        EXPLICIT_PAGES => false,
+        exact @ 0..16 => exact & 8 != 0,
+        other => other & 0x0C == 0x0C,
+    }
 }
 
 /// The byte of the header for page counts, changed so that devices have memory; what says that the
