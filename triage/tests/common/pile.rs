@@ -25,9 +25,13 @@ fn is_sequential(defect: Defect) -> bool {
     !text.lines().any(|line| line.trim() == "phase:")
 }
 
+/// Loses a reference in the same failed pin as `UnwindStopsAtNull`: one signature for both.
+const TWIN: Defect = Defect::MixedBatchNotPutBack;
+
 /// Artifacts of the first `count` defects of the catalogue that sequential programs show often.
 pub fn make_of_many(dir: &Path, count: usize, each: usize, seed: u64) -> Vec<Made> {
-    let defects = Defect::ALL.iter().copied().filter(|&defect| is_sequential(defect));
+    let sequential = |&defect: &Defect| is_sequential(defect) && defect != TWIN;
+    let defects = Defect::ALL.iter().copied().filter(sequential);
     let piles = (seed..).zip(defects).filter_map(|(seed, defect)| found(defect, each, seed));
     let mut made = Vec::new();
     piles.take(count).for_each(|pile| write(dir, pile, &mut made));
