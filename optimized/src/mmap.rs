@@ -172,6 +172,10 @@ impl World {
         let mm = tlb.mm;
         self.ptl_lock(cx, mm).await;
         for vpn in span.start..span.end {
+            // Nobody sets an entry but under the PTL.
+            if self.pte(table, vpn) == Pte::None {
+                continue;
+            }
             // ptep_get_and_clear_full
             self.machine.point().await;
             match self.pte(table, vpn) {
@@ -224,12 +228,14 @@ impl World {
             self.lru_add_drain(cx.cpu);
         }
         let mut tlb = self.tlb_gather_mmu(mm);
-        while let Some(vma) = self.find_vma(mm, 0) {
+        let mut vpn = 0;
+        while let Some(vma) = self.find_vma(mm, vpn) {
             self.vma_mark_detached(vma.id);
             self.unmap_vma(cx, &mut tlb, &vma, vma.span()).await;
-            self.vma_unlink(mm, vma.id);
+            vpn = vma.end;
         }
         self.free_all_pgtables(cx, &mut tlb).await;
+        self.vma_unlink_all(mm);
         self.tlb_finish_mmu(cx, tlb).await;
         self.mmap_write_unlock(cx, mm);
         self.mm_dead(mm);

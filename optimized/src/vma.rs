@@ -107,6 +107,14 @@ impl World {
         self.put_vma(id);
     }
 
+    /// The same of every VMA of an mm that ends.
+    pub(crate) fn vma_unlink_all(&self, mm: MmId) {
+        for vma in self.mm(mm).vmas.borrow_mut().drain(..) {
+            self.frames.sub(digest::vma(mm, vma.start, vma.end, vma.flags));
+            self.put_vma(vma.id);
+        }
+    }
+
     /// `split_vma` at `vpn`, if a VMA spans it.
     pub(crate) async fn split_vma(&self, cx: &Cx, mm: MmId, vpn: u32) {
         if let Some(vma) = self.vma_lookup(mm, vpn).filter(|vma| vma.start < vpn) {
