@@ -181,6 +181,11 @@ defects! {
         mechanism: "A coherent page that cannot move leaves a NULL in pages[]; the unwind stops there, and the other pages stay pinned.",
         expected: "refcount-leak",
     }
+    SetupFailureIgnored {
+        id: "A22", name: "setup-failure-ignored", thread: "S3 v2",
+        mechanism: "migrate_vma_setup refuses a migration without a VMA, nobody looks, and the coherent page, which is still mapped, never moves.",
+        expected: "result",
+    }
     OwnPinBlocksMigration {
         id: "A23", name: "own-pin-blocks-migration", thread: "S3 (the comment)",
         mechanism: "The pin of the caller is not converted to a reference before the coherent page is migrated: it never can be.",
