@@ -1,17 +1,18 @@
 //! What minimising makes of random findings: five of each of 20 defects, beside the programs that
 //! people wrote for these defects. Prints a table.
 //!
-//! Arguments: seed, findings of each defect; default 1 5.
+//! Arguments: seed, findings of each defect, and `concurrent` for defects whose programs have
+//! phases, as many as show so often; default 1 5.
 
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use lockstep::{Identity, Lockstep, Options, Verdict};
-use optimized::{Defect, Defects};
+use optimized::{Defect, Defects, Kind};
 use program::{Campaign, Decoder, Program};
 
-const DEFECTS: [&str; 20] = [
+const SEQUENTIAL: [&str; 20] = [
     "put-before-unlock",
     "thp-collect-ref-leak",
     "own-pin-blocks-migration",
@@ -34,7 +35,7 @@ const DEFECTS: [&str; 20] = [
     "fork-leaves-parent-writable",
 ];
 /// Programs enough for them.
-const PROGRAMS: u64 = 400_000;
+const PROGRAMS: u64 = 60_000;
 const OPTIONS: Options = Options { paranoid: true };
 
 struct Row {
@@ -48,14 +49,27 @@ struct Row {
 }
 
 fn main() {
-    let mut args = std::env::args().skip(1).map(|arg| arg.parse().unwrap_or(1));
-    let (seed, each) = (args.next().unwrap_or(1), args.next().unwrap_or(5));
+    let mut args = std::env::args().skip(1);
+    let mut number = |usual| args.next().map_or(usual, |arg| arg.parse().unwrap_or(usual));
+    let (seed, each) = (number(1), number(5));
+    let concurrent = args.next().is_some_and(|arg| arg == "concurrent");
     println!(
         "| defect | findings | operations | made | by hand | preemptions | by hand | ms | kept |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    let rows: Vec<Row> = DEFECTS.iter().map(|name| row(name, seed, each)).collect();
-    rows.iter().for_each(tell);
+    let campaign = Campaign { concurrent: if concurrent { 256 } else { 0 }, ..Campaign::new(seed) };
+    let rows: Vec<Row> = match concurrent {
+        false => {
+            let rows = SEQUENTIAL.iter().map(|name| row(named(name), &campaign, each));
+            rows.inspect(tell).collect()
+        }
+        true => {
+            let rows = Defect::ALL.iter().filter(|&&defect| in_phases(defect));
+            let rows = rows.map(|&defect| row(defect, &campaign, each));
+            let often = rows.filter(|row| row.steps.len() as u64 == each);
+            often.inspect(tell).take(SEQUENTIAL.len()).collect()
+        }
+    };
     let all = |of: fn(&Row) -> &Vec<usize>| median(rows.iter().flat_map(of).copied());
     let count: usize = rows.iter().map(|row| row.steps.len()).sum();
     let kept: usize = rows.iter().map(|row| row.kept).sum();
@@ -85,11 +99,21 @@ fn tell(row: &Row) {
     );
 }
 
-fn row(name: &'static str, seed: u64, each: u64) -> Row {
-    let Some(defect) = Defect::find(name) else { panic!("there is no defect {name}") };
+fn named(name: &str) -> Defect {
+    Defect::find(name).unwrap_or_else(|| panic!("there is no defect {name}"))
+}
+
+/// Whether the program of the corpus that was written for the defect has operations beside each
+/// other.
+fn in_phases(defect: Defect) -> bool {
+    let phases = |program: Program| program.phases.iter().any(|phase| phase.steps.len() > 1);
+    defect.info().kind == Kind::Defect && program_of(defect).is_some_and(phases)
+}
+
+fn row(defect: Defect, campaign: &Campaign, each: u64) -> Row {
     let on = Defects::only(defect);
     let mut row = Row {
-        name,
+        name: defect.info().name,
         steps_before: Vec::new(),
         steps: Vec::new(),
         slices: Vec::new(),
@@ -104,7 +128,7 @@ fn row(name: &'static str, seed: u64, each: u64) -> Row {
         if row.steps.len() as u64 == each {
             break;
         }
-        Campaign::new(seed).generate(index, &mut bytes);
+        campaign.generate(index, &mut bytes);
         decoder.decode(&bytes, &mut program);
         if lockstep.run(&program, &OPTIONS) == Verdict::Clean {
             continue;
@@ -122,12 +146,14 @@ fn row(name: &'static str, seed: u64, each: u64) -> Row {
     row
 }
 
+fn program_of(defect: Defect) -> Option<Program> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
+    fs::read_to_string(corpus.join(defect.info().corpus)).ok()?.parse().ok()
+}
+
 /// Operations and preemptions of the program of the corpus that was written for the defect.
 fn by_hand(defect: Defect) -> Option<[usize; 2]> {
-    let info = defect.info();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/defects");
-    let text = fs::read_to_string(folder.join(format!("{}-{}.txt", info.id, info.name))).ok()?;
-    let program = text.parse::<Program>().ok()?;
+    let program = program_of(defect)?;
     Some([program.steps().count(), slices(&program)])
 }
 
