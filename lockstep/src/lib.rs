@@ -40,7 +40,7 @@ pub use ops::program_hash;
 pub use permission::Permission;
 pub use run::{Lockstep, Moment, Options, reference_of};
 pub use scheduler::{Policy, Scheduler};
-pub use signature::{Identity, Sight, Signature, kinds};
+pub use signature::{Identity, Sight, Signature, kinds, root};
 pub use stats::{KindCount, Stats};
 pub use subject::Subject;
 pub use verdict::{Class, Divergence, Drift, Verdict, When};

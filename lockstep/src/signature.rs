@@ -3,14 +3,14 @@
 //! A finding is *seen* as a class, the operation in whose step it was noticed and the paths that
 //! the optimised side took there ([`Sight`]). Made as small as it gets within its class and paths,
 //! a random program becomes the one to show to people. Made smaller still through whatever is
-//! related, it becomes the *root*: another front's program, another symptom's, but of the same
+//! related, it becomes the [`root`]: another front's program, another symptom's, but of the same
 //! bug, and much the same one whatever it began as. The [`Signature`] is the root's.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use optimized::{Defects, Path};
-use program::{Device, Foll, Kind, Op, Program};
+use program::{Device, Foll, Kind, Op, Phase, Program, Schedule};
 
 use crate::compare::Value;
 use crate::minimise::minimise;
@@ -219,6 +219,38 @@ fn situation(program: &Program, sight: &Sight) -> String {
     std::iter::once(operation).chain(more).collect::<Vec<_>>().join("+")
 }
 
+/// The root of what a small program shows, which is `sight`. `look` says what a program shows.
+pub fn root(
+    program: &Program,
+    sight: &Sight,
+    mut look: impl FnMut(&Program) -> Option<Sight>,
+) -> Program {
+    // A bug that needs no phase shows without it, under the name that it has there.
+    let apart = apart(program).into_iter().find_map(|apart| look(&apart).map(|seen| (apart, seen)));
+    let (program, sight) = match &apart {
+        Some((apart, seen)) => (apart, seen),
+        None => (program, sight),
+    };
+    minimise(program, |other| look(other).is_some_and(|seen| sight.related(&seen))).0
+}
+
+/// The steps of each phase one after the other, in the order of the text and in the other one.
+fn apart(program: &Program) -> Vec<Program> {
+    if program.phases.iter().all(|phase| phase.steps.len() < 2) {
+        return Vec::new();
+    }
+    let mut back = program.clone();
+    back.phases.iter_mut().for_each(|phase| phase.steps.reverse());
+    let split = |program: &Program| {
+        let phases = program.steps().map(|step| Phase { steps: vec![*step] });
+        let (phases, schedule) = (phases.collect(), Schedule::default());
+        Program { phases, schedule, ..program.clone() }
+    };
+    let mut list = vec![split(program), split(&back)];
+    list.retain(|program| program.validate().is_ok());
+    list
+}
+
 /// A finding, made small and named.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -238,8 +270,7 @@ impl Identity {
         let (minimal, _) =
             minimise(program, |other| look(other).is_some_and(|(seen, _)| sight.covers(&seen)));
         let (sight, divergence) = look(&minimal)?;
-        let (root, _) =
-            minimise(&minimal, |other| look(other).is_some_and(|(seen, _)| sight.related(&seen)));
+        let root = root(&minimal, &sight, |other| look(other).map(|(seen, _)| seen));
         let (seen, _) = look(&root)?;
         Some(Identity { minimal, divergence, signature: Signature::new(&root, &seen) })
     }

@@ -72,31 +72,32 @@ pub struct Minimiser<'a> {
 impl Minimiser<'_> {
     /// The smallest program that shows what `sight` is, and what it shows.
     pub fn smallest(&self, program: &Program, sight: &Sight) -> (Program, Sight, Effort) {
-        let seen = sight.seen();
-        self.reduce(program, sight, |other| seen.covers(&other.seen()))
-    }
-
-    /// The smallest program that shows what is related to `sight`, and what it shows.
-    pub fn root(&self, program: &Program, sight: &Sight) -> (Program, Sight) {
-        let seen = sight.seen();
-        let (root, last, _) = self.reduce(program, sight, |other| seen.related(&other.seen()));
-        (root, last)
-    }
-
-    fn reduce(
-        &self,
-        program: &Program,
-        sight: &Sight,
-        same: impl Fn(&Sight) -> bool,
-    ) -> (Program, Sight, Effort) {
-        let mut judge = Judge::new(self.defects, Options { paranoid: true });
+        let (mut judge, seen) = (self.judge(), sight.seen());
         let mut last = sight.clone();
         let (minimal, effort) = minimise::minimise(program, |candidate| {
-            let going = !self.stop.load(Ordering::Relaxed);
-            let seen = if going { judge.look(candidate).filter(&same) } else { None };
-            seen.map(|seen| last = seen).is_some()
+            let sight = self.look(&mut judge, candidate);
+            let sight = sight.filter(|sight| seen.covers(&sight.seen()));
+            sight.map(|sight| last = sight).is_some()
         });
         (minimal, last, effort)
+    }
+
+    /// The root of what a minimal program shows, and what that shows.
+    pub fn root(&self, program: &Program, sight: &Sight) -> (Program, Sight) {
+        let mut judge = self.judge();
+        let look = |program: &Program| self.look(&mut judge, program).map(|sight| sight.seen());
+        let root = lockstep::root(program, &sight.seen(), look);
+        let sight = judge.look(&root).unwrap_or_else(|| sight.clone());
+        (root, sight)
+    }
+
+    fn judge(&self) -> Judge {
+        Judge::new(self.defects, Options { paranoid: true })
+    }
+
+    /// What a program shows, while there is time to look.
+    fn look(&self, judge: &mut Judge, program: &Program) -> Option<Sight> {
+        if self.stop.load(Ordering::Relaxed) { None } else { judge.look(program) }
     }
 }
 
