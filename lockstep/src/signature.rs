@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use optimized::{Defects, Path};
-use program::{Device, Foll, Kind, Op, Phase, Program, Schedule};
+use program::{Device, Foll, Kind, Op, Phase, Program, Schedule, Step};
 
 use crate::compare::Value;
 use crate::minimise::minimise;
@@ -195,9 +195,13 @@ fn tale(divergence: &Divergence) -> String {
     clauses.into_iter().collect::<Vec<_>>().join("+")
 }
 
-/// The kinds of a program's operations.
+/// The kinds of a program's operations, and whether something is refused to one.
 pub fn kinds(program: &Program) -> String {
-    let kinds: BTreeSet<&str> = program.steps().map(|step| Kind::of(&step.op).name()).collect();
+    let kind = |step: &Step| {
+        let refused = if step.fail.is_some() { "-refused" } else { "" };
+        format!("{}{refused}", Kind::of(&step.op).name())
+    };
+    let kinds: BTreeSet<String> = program.steps().map(kind).collect();
     kinds.into_iter().collect::<Vec<_>>().join("+")
 }
 
