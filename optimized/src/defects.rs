@@ -151,6 +151,11 @@ defects! {
         mechanism: "The wait for a device-private page begins after the PTL is dropped: by then the page may be another's.",
         expected: "conduct-use-after-free",
     }
+    WaitWithReference {
+        id: "A18b", name: "wait-with-reference", thread: "S2 (lock_page, folio_wait_locked)",
+        mechanism: "A fault waits for the device-private page with a reference, which fails the migration that it waits for.",
+        expected: "livelock",
+    }
     WaitThenUnlock {
         id: "A18c", name: "wait-then-unlock", thread: "S2 v4 (Bueso)",
         mechanism: "The PTL, which the wait has dropped, is dropped again after it.",

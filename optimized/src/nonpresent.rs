@@ -90,6 +90,13 @@ impl World {
         if self.has(Defect::WaitKeepsPtl) {
             return Ok(());
         }
+        if self.has(Defect::WaitWithReference) {
+            self.hold(cx, pfn, 1, Foll::Get);
+            self.ptl_unlock(cx, vmf.mm);
+            self.frames.lock(pfn).wait(&self.machine, "PG_locked").await;
+            self.unhold(cx, pfn, 1, Foll::Get);
+            return Ok(());
+        }
         self.migration_entry_wait_on_locked(cx, vmf.mm, pfn).await;
         if self.has(Defect::WaitThenUnlock) {
             self.ptl_unlock(cx, vmf.mm);
