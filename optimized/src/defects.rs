@@ -76,6 +76,11 @@ macro_rules! defects {
 }
 
 defects! {
+    ReferenceBeforeLock {
+        id: "A01", name: "reference-before-lock", thread: "S0 (before the patch)",
+        mechanism: "do_swap_page takes a reference on the device page without its lock: faults keep each other's migration from its expected count, and spin.",
+        expected: "starvation",
+    }
     PutBeforeUnlock {
         id: "A02", name: "put-before-unlock", thread: "S0 v2 (Popple)",
         mechanism: "do_swap_page drops its reference on the device page before it unlocks it: the page is freed locked.",

@@ -57,7 +57,9 @@ impl World {
         if let Some(page) = args.fault_page {
             let locked = self.frames.lock(page).owner() == Some(args.task);
             let valid = self.is_device_private(page) && locked;
-            if !valid && !self.has(Defect::FaultPageNotValidated) {
+            // Before faults locked their page, nobody asked for the lock.
+            let unlocked = self.has(Defect::ReferenceBeforeLock) && args.task == cx.task;
+            if !valid && !unlocked && !self.has(Defect::FaultPageNotValidated) {
                 return Err(Errno::EINVAL);
             }
         }
@@ -281,7 +283,7 @@ impl World {
 
     /// The page is locked by the fault, which unlocks it.
     fn fault_locked(&self, fault_page: Option<Pfn>, page: Pfn) -> bool {
-        fault_page == Some(page)
+        fault_page == Some(page) && !self.has(Defect::ReferenceBeforeLock)
     }
 
     /// MIGRATE_VMA_SELECT_* and `pgmap_owner`.

@@ -50,6 +50,13 @@ impl World {
             self.ptl_unlock(cx, vmf.mm);
             return Ok(());
         }
+        if self.has(Defect::ReferenceBeforeLock) {
+            self.hold(cx, pfn, 1, Foll::Get);
+            self.ptl_unlock(cx, vmf.mm);
+            let result = self.migrate_to_ram(cx, vmf, pfn).await;
+            self.unhold(cx, pfn, 1, Foll::Get);
+            return result;
+        }
         if !self.folio_trylock(cx, pfn) {
             return self.device_private_locked(cx, vmf, pfn).await;
         }
