@@ -149,3 +149,39 @@ fn a_divergence_tells_which_locks_were_held_at_each_mark() {
         assert_eq!(names, expected, "{marked:?}");
     }
 }
+
+/// The search for another order asks the reference for an address space before the fork that makes
+/// it. A fresh reference answers as one does that has seen larger programs: it does not panic.
+#[test]
+fn a_search_may_ask_for_what_is_not_made_yet() {
+    let source = "\
+machine cpus=3 preempt=none ptes=4 normal=12 movable=4 cma=0 batch=4 thp=always faults=vma
+setup:
+m0 = mmap len=8 rw private
+cpu1: madvise m0+7 dontneed
+cpu1: write m0+1 len=7 fail=dst#247
+cpu2: h0 = pin m0+6 longterm
+phase:
+cpu0: madvise m0+4 len=4 dontneed
+cpu1: unpin h0 range dirty place=movable
+cpu2: mm1 = fork
+phase:
+cpu0: migrate m0 place=cma fail=dst#1
+cpu1: migrate mm1 m0
+cpu0: mm2 = fork
+cpu1: h1 = pin m0 write fast longterm
+cpu1: h2 = get m0 write fast_only
+cpu1: mm3 = fork
+schedule: 0*2 2*2 0*2 2 0*2 2 1*3 2 1*2 0 1*2 0 1 0 1*2 0*6 1*3 0 1*3 0*2 1*2 0*2 1*4 0*4
+";
+    let program = program::text::parse(source).expect("a program").program;
+    let mut defects = Defects::NONE;
+    defects.insert(Defect::find("A34").expect("in the catalogue"));
+    let run = |lockstep: &mut Lockstep| lockstep.run(&program, &Options { paranoid: false });
+    let mut lockstep = Lockstep::new(defects);
+    let classes = [(); 2].map(|()| match run(&mut lockstep) {
+        Verdict::Diverged(divergence) => divergence.class,
+        Verdict::Clean => panic!("clean"),
+    });
+    assert_eq!(classes[0], classes[1]);
+}

@@ -1,5 +1,6 @@
 //! The whole state, and which operation is done where.
 
+use program::arena::MAX_MMS;
 use program::{Call, Errno, Foll, MmId, Op, Outcome};
 use program::{Range, Ret, Shape, TaskId};
 
@@ -114,6 +115,8 @@ impl State {
         self.ptes = u32::from(shape.ptes);
         self.ledger.reset(self.kernel.reuses_large_folios());
         self.mms.iter_mut().for_each(Mm::clear);
+        // All that a program can name: a search may ask for one before the fork that makes it.
+        self.mms.resize_with(self.mms.len().max(MAX_MMS), Mm::default);
         for handle in &mut self.handles {
             handle.tentative = false;
             handle.released.clear();
