@@ -25,6 +25,7 @@ mod scheduler;
 mod search;
 mod signature;
 mod stats;
+mod stuck;
 mod subject;
 mod teardown;
 mod verdict;

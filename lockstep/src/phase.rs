@@ -15,6 +15,7 @@ use crate::permission;
 use crate::run::Lockstep;
 use crate::scheduler::Scheduler;
 use crate::search;
+use crate::stuck;
 use crate::subject::Subject;
 use crate::verdict::{Class, Divergence, When};
 
@@ -174,37 +175,11 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         if let Some((class, found)) = self.optimized.conduct() {
             return Some(field(What::Conduct(class), found));
         }
-        let names = |tasks: &[machine::Task]| {
-            let list: Vec<String> = tasks.iter().map(|task| format!("task {}", task.0)).collect();
-            list.join(", ")
-        };
-        let (class, found) = match &verdict {
-            machine::Verdict::Done => return None,
-            machine::Verdict::Conduct(conduct, task) => {
-                let found = format!("{conduct} (task {})", task.0);
-                return Some(field(What::Conduct(conduct.class()), found));
-            }
-            machine::Verdict::Deadlock(edges) => {
-                let list: Vec<String> = edges.iter().map(ToString::to_string).collect();
-                (Class::Deadlock, list.join("; "))
-            }
-            machine::Verdict::Starvation { denied, waiters, spinning } => (
-                Class::Starvation,
-                format!(
-                    "{} never run while {} go round; {} wait for them",
-                    names(denied),
-                    names(spinning),
-                    names(waiters)
-                ),
-            ),
-            machine::Verdict::Livelock { spinning, period } => {
-                (Class::Livelock, format!("{} go round in {period} turns", names(spinning)))
-            }
-            machine::Verdict::Undecided => (Class::Undecided, "no end in sight".to_owned()),
-            machine::Verdict::Pending(tasks) => {
-                (Class::Pending, format!("{} wait for what the program holds", names(tasks)))
-            }
-        };
+        if let machine::Verdict::Conduct(conduct, task) = &verdict {
+            let found = format!("{conduct} ({})", stuck::who(*task));
+            return Some(field(What::Conduct(conduct.class()), found));
+        }
+        let (class, found) = stuck::told(&verdict)?;
         Some(field(What::Machine(class), found))
     }
 

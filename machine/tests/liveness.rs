@@ -125,8 +125,9 @@ fn work_behind_a_loop_that_never_gives_way_starves() {
         executor.run(&mut slices(2, &[(0, 2), (1, 2), (0, 9)]))
     };
     let starved = Verdict::Starvation {
-        denied: vec![Task(9)],
-        waiters: vec![Task(0)],
+        denied: vec![(Task(9), 1)],
+        waits: vec![Edge { from: Task(0), why: Why::Work, on: "flush_work", to: Some(Task(9)) }],
+        held: vec![(Task(0), "folio lock")],
         spinning: vec![Task(1)],
     };
     assert_eq!(run(false), starved);

@@ -7,8 +7,9 @@ use program::{Advice, Call, Mark, Marked, Op, Outcome, Seen};
 
 use crate::world::World;
 
-/// Names of the kworkers begin here; below are the default tasks of CPUs and the named lockers.
-const KWORKERS: u8 = 0x80;
+/// Names of the kworkers begin here, in the order of their CPUs; below are the default tasks of CPUs
+/// and the named lockers.
+pub const KWORKERS: u8 = 0x80;
 
 /// How a phase went.
 #[derive(Debug)]

@@ -9,7 +9,7 @@
 
 use std::hash::Hash;
 
-use super::{Executor, State, Verdict};
+use super::{Edge, Executor, State, Verdict};
 use crate::machine::Task;
 use crate::watch::Fold;
 
@@ -100,12 +100,22 @@ impl Executor<'_> {
             return Verdict::Pending(spinning);
         }
         let denied = |task: u8| self.state_of(task) == State::Ready && !moved(task);
-        let waits = |task: u8| self.awaited(task).iter().any(|edge| denied(edge.to));
-        let waiters = names(&waits);
-        if waiters.is_empty() {
+        let waits: Vec<Edge> = (0..self.slots.len() as u8)
+            .flat_map(|task| self.awaited(task).into_iter().map(move |edge| (task, edge)))
+            .filter(|(_, edge)| denied(edge.to))
+            .map(|(task, edge)| self.edge(task, edge))
+            .collect();
+        if waits.is_empty() {
             return Verdict::Livelock { spinning, period };
         }
-        Verdict::Starvation { denied: names(&denied), waiters, spinning }
+        let name =
+            |task: u8| (self.slots[usize::from(task)].name, self.slots[usize::from(task)].cpu);
+        let denied = (0..self.slots.len() as u8).filter(|&task| denied(task)).map(name).collect();
+        let board = self.machine.board.borrow();
+        let waiting = |task: Task| waits.iter().any(|edge| edge.from == task);
+        let holds = board.holds.iter().filter(|hold| waiting(hold.name));
+        let held = holds.map(|hold| (hold.name, board.lockdep.name(hold.class))).collect();
+        Verdict::Starvation { denied, waits, held, spinning }
     }
 
     /// Everything that decides what happens next, hashed.

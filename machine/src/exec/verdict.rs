@@ -1,7 +1,5 @@
 //! How a run ended.
 
-use std::fmt;
-
 use crate::conduct::Conduct;
 use crate::machine::Task;
 
@@ -33,24 +31,6 @@ pub struct Edge {
     pub to: Option<Task>,
 }
 
-impl fmt::Display for Edge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Edge { from: Task(from), why, on, to } = self;
-        match (why, to) {
-            (_, None) => write!(f, "task {from} waits for {on}, which nobody holds"),
-            (Why::Lock, Some(Task(to))) => write!(f, "task {from} waits for {on} of task {to}"),
-            (Why::Ack, Some(Task(to))) => {
-                write!(f, "task {from} waits for an IPI's answer; task {to} has interrupts off")
-            }
-            (Why::Work, Some(Task(to))) => write!(f, "task {from} waits for work of task {to}"),
-            (Why::Cpu, Some(Task(to))) => write!(f, "task {from} needs the CPU of task {to}"),
-            (Why::Grace, Some(Task(to))) => {
-                write!(f, "task {from} waits in {on} for task {to}")
-            }
-        }
-    }
-}
-
 /// How a run ended. In order of precedence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
@@ -58,13 +38,15 @@ pub enum Verdict {
     Conduct(Conduct, Task),
     /// These tasks wait for each other, or the last one for nobody; the others may be fine.
     Deadlock(Vec<Edge>),
-    /// The tasks `denied` are ready and never get their CPU, and `waiters` wait for them, while
-    /// `spinning` go round in the same states for ever.
+    /// Tasks are ready and never get their CPU, and others wait for them, while `spinning` go round
+    /// in the same states for ever.
     Starvation {
-        /// Who never ran.
-        denied: Vec<Task>,
-        /// Who waits for them.
-        waiters: Vec<Task>,
+        /// Who never ran, and on which CPU.
+        denied: Vec<(Task, u8)>,
+        /// Who waits for them, and why.
+        waits: Vec<Edge>,
+        /// What those who wait hold.
+        held: Vec<(Task, &'static str)>,
         /// Who ran.
         spinning: Vec<Task>,
     },

@@ -29,9 +29,9 @@ impl Executor<'_> {
             return None;
         }
         *seen |= 1 << task;
-        for Awaited { to, why, on } in self.awaited(task) {
-            let name = |task: u8| self.slots[usize::from(task)].name;
-            path.push((task, Edge { from: name(task), why, on, to: Some(name(to)) }));
+        for awaited in self.awaited(task) {
+            let to = awaited.to;
+            path.push((task, self.edge(task, awaited)));
             let cycle = self.search(to, path, seen);
             if cycle.is_some() {
                 return cycle;
@@ -39,6 +39,12 @@ impl Executor<'_> {
             path.pop();
         }
         None
+    }
+
+    /// The same with the names of both tasks.
+    pub(super) fn edge(&self, from: u8, Awaited { to, why, on }: Awaited) -> Edge {
+        let name = |task: u8| self.slots[usize::from(task)].name;
+        Edge { from: name(from), why, on, to: Some(name(to)) }
     }
 
     /// Whom a task waits for.
