@@ -10,10 +10,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use optimized::{Defects, Path};
-use program::{Device, Foll, Kind, Op, Phase, Program, Schedule, Step};
+use program::{Device, Foll, Kind, Op, Program, Step};
 
 use crate::compare::Value;
 use crate::minimise::minimise;
+use crate::root::root;
 use crate::run::{Lockstep, Options};
 use crate::verdict::{Class, Divergence, Verdict, When};
 
@@ -28,6 +29,8 @@ pub struct Sight {
     together: bool,
     /// The paths that do work and were taken there.
     work: BTreeSet<&'static str>,
+    /// The paths that do work and were taken about then, also where nobody can say which matter.
+    about: BTreeSet<&'static str>,
     /// Whether a folio lay in the memory of a device.
     device: bool,
 }
@@ -84,19 +87,20 @@ impl Sight {
         // Which of the paths of a phase matter nobody can say.
         let together = !divergence.trace.is_empty();
         let silent = late || together;
-        let work = paths.into_iter().filter(|path| !silent && !setting(path)).collect();
+        let about: BTreeSet<_> = paths.into_iter().filter(|path| !setting(path)).collect();
+        let work = if silent { BTreeSet::new() } else { about.clone() };
         let mut folios = divergence.optimized.folios.values();
         let device = folios.any(|folio| Device::owner(folio.place).is_some());
-        Sight { class: divergence.class.to_string(), operation, together, work, device }
+        Sight { class: divergence.class.to_string(), operation, together, work, about, device }
     }
 
     /// What is seen of a panic at a place in the source.
     pub fn of_panic(place: &str) -> Sight {
         // Lines move.
         let file = place.split(':').next().unwrap_or(place);
-        let work = BTreeSet::new();
+        let (work, about) = Default::default();
         let (class, operation) = ("panic".to_owned(), file.to_owned());
-        Sight { class, operation, together: false, work, device: false }
+        Sight { class, operation, together: false, work, about, device: false }
     }
 
     /// Whether `other` can be the same finding seen in a smaller program: of the same class, in a
@@ -109,9 +113,7 @@ impl Sight {
     /// Whether `other`, of a program one edit away, is likely the same bug, whatever its symptom:
     /// both do some of the same work, or one does none and it is the same symptom.
     pub fn related(&self, other: &Sight) -> bool {
-        let alike = |class: &str| self.class == class || other.class == class;
-        // These say little of what is wrong.
-        if alike("panic") || alike("cost") {
+        if self.says_little() || other.says_little() {
             return self.covers(other);
         }
         let symptom = self.class == other.class && self.operation == other.operation;
@@ -123,6 +125,23 @@ impl Sight {
             (false, false) => !self.work.is_disjoint(&other.work),
             _ => symptom,
         }
+    }
+
+    /// Whether `other`, of another program than one edit away, is likely the same bug: it does some
+    /// of the work that was done about then here; if there is none, it is the same operation's.
+    pub(crate) fn akin(&self, other: &Sight) -> bool {
+        if self.says_little() || other.says_little() {
+            return false;
+        }
+        match other.work.is_empty() {
+            true => self.about.is_empty() && self.operation == other.operation,
+            false => !self.about.is_disjoint(&other.work),
+        }
+    }
+
+    /// Whether the class says nothing of what is wrong.
+    fn says_little(&self) -> bool {
+        matches!(self.class.as_str(), "panic" | "cost")
     }
 }
 
@@ -223,38 +242,6 @@ fn situation(program: &Program, sight: &Sight) -> String {
     std::iter::once(operation).chain(more).collect::<Vec<_>>().join("+")
 }
 
-/// The root of what a small program shows, which is `sight`. `look` says what a program shows.
-pub fn root(
-    program: &Program,
-    sight: &Sight,
-    mut look: impl FnMut(&Program) -> Option<Sight>,
-) -> Program {
-    // A bug that needs no phase shows without it, under the name that it has there.
-    let apart = apart(program).into_iter().find_map(|apart| look(&apart).map(|seen| (apart, seen)));
-    let (program, sight) = match &apart {
-        Some((apart, seen)) => (apart, seen),
-        None => (program, sight),
-    };
-    minimise(program, |other| look(other).is_some_and(|seen| sight.related(&seen))).0
-}
-
-/// The steps of each phase one after the other, in the order of the text and in the other one.
-fn apart(program: &Program) -> Vec<Program> {
-    if program.phases.iter().all(|phase| phase.steps.len() < 2) {
-        return Vec::new();
-    }
-    let mut back = program.clone();
-    back.phases.iter_mut().for_each(|phase| phase.steps.reverse());
-    let split = |program: &Program| {
-        let phases = program.steps().map(|step| Phase { steps: vec![*step] });
-        let (phases, schedule) = (phases.collect(), Schedule::default());
-        Program { phases, schedule, ..program.clone() }
-    };
-    let mut list = vec![split(program), split(&back)];
-    list.retain(|program| program.validate().is_ok());
-    list
-}
-
 /// A finding, made small and named.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -273,7 +260,10 @@ impl Identity {
         let (sight, _) = look(program)?;
         let (minimal, _) =
             minimise(program, |other| look(other).is_some_and(|(seen, _)| sight.covers(&seen)));
-        let (sight, divergence) = look(&minimal)?;
+        let (_, divergence) = look(&minimal)?;
+        // The sooner it is noticed, the better one can tell whose work it is.
+        let look = |program: &Program| see(defects, program, &Options { paranoid: true });
+        let (sight, _) = look(&minimal)?;
         let root = root(&minimal, &sight, |other| look(other).map(|(seen, _)| seen));
         let (seen, _) = look(&root)?;
         Some(Identity { minimal, divergence, signature: Signature::new(&root, &seen) })
@@ -281,21 +271,16 @@ impl Identity {
 }
 
 fn see(defects: Defects, program: &Program, options: &Options) -> Option<(Sight, Box<Divergence>)> {
-    let (mut before, mut paths) = (Vec::new(), Vec::new());
-    let verdict = Lockstep::new(defects).observe(program, options, |moment| {
-        let hits = moment.optimized.hits();
-        let was = |at: usize| before.get(at).copied().unwrap_or(0);
-        let taken = |at: &usize| hits[*at] > was(*at);
-        paths.clear();
-        paths.extend((0..hits.len()).filter(taken).map(|at| Path::ALL[at].name()));
-        before = hits;
-    });
-    match verdict {
-        Verdict::Clean => None,
-        Verdict::Diverged(divergence) => {
-            let step = matches!(divergence.when, When::Step(..));
-            let paths = paths.into_iter().filter(|_| step);
-            Some((Sight::new(&divergence, paths), divergence))
-        }
+    let mut lockstep = Lockstep::new(defects);
+    let mut steps: Vec<Vec<u64>> = vec![vec![0; Path::ALL.len()]];
+    let verdict = lockstep.observe(program, options, |moment| steps.push(moment.optimized.hits()));
+    let Verdict::Diverged(divergence) = verdict else { return None };
+    // A step that diverges has been watched, but not those of a concurrent phase.
+    if let When::Step(number, _) = divergence.when {
+        steps.truncate(number + 1);
     }
+    let (before, after) = (steps.last()?, lockstep.take_stats().paths);
+    let taken = |&at: &usize| after.get(at) > before.get(at);
+    let paths = (0..Path::ALL.len()).filter(taken).map(|at| Path::ALL[at].name());
+    Some((Sight::new(&divergence, paths), divergence))
 }

@@ -55,6 +55,51 @@ const CONCURRENT: [&str; 8] = [
     "nested-mmap-read",
 ];
 
+/// Programs that show a defect only because of what happens besides, and its name without that.
+const GUISES: [(&str, &str, &str); 6] = [
+    // Beside whoever holds the folio's lock.
+    (
+        "thp-collect-ref-leak",
+        "machine cpus=2 device=64\nsetup:\nm0 = mmap len=4 rw private\nwrite m0\nphase:\n\
+         cpu0: split_folio m0\ncpu1: migrate_to_device m0\nschedule: 0*3 1\n",
+        "refcount-leak--collect-huge-locked",
+    ),
+    // On the zero page, which keeps no count, so that only the marks of a phase tell.
+    (
+        "unpin-stops-at-null",
+        "setup:\nm0 = mmap len=1 rw private\nh0 = pin m0\nh1 = pin m0\nphase:\n\
+         cpu0: unpin h0 h1 hole\ncpu1: read m0\n",
+        "refcount-leak--unpin",
+    ),
+    // By a refusal that comes to fewer attempts than there should be.
+    (
+        "batch-below-pmd",
+        "m0 = mmap len=4 rw private\nwrite m0\nmadvise m0 dontneed\nh0 = get m0+1 len=3 fail=grab#3\n",
+        "wrong-page--gup-page-mask",
+    ),
+    // Within an operation that takes pages by GUP itself.
+    (
+        "batch-below-pmd",
+        "machine coherent=64\nm0 = mmap len=4 rw private\nwrite m0\nmadvise m0+1 dontneed\n\
+         make_device_exclusive m0 len=2 device=coherent\n",
+        "wrong-page--gup-page-mask",
+    ),
+    (
+        "batch-below-pmd",
+        "machine coherent=64\nsetup:\nm0 = mmap len=4 rw private\n\
+         make_device_exclusive m0 device=coherent\nphase:\ncpu1: read m0\n\
+         cpu0: make_device_exclusive m0 len=2 device=coherent\n",
+        "wrong-page--gup-page-mask",
+    ),
+    // When memory runs out.
+    (
+        "failed-migrate-to-ram-loses-page",
+        "machine normal=16 movable=8 cma=8 device=8 coherent=4\nm0 = mmap len=8 rw private f0\n\
+         write m0 len=8\nmigrate_to_device m0 len=2\nmm1 = fork\nwrite m0 len=2\n",
+        "wrong-page--collect-page-migrate-to-ram-migrate-to-ram-failed",
+    ),
+];
+
 fn signatures(defect: Defect, concurrent: u16) -> BTreeSet<String> {
     let mut defects = Defects::NONE;
     defects.insert(defect);
@@ -110,4 +155,14 @@ fn a_signature_forgets_what_changes_around_a_finding() {
     );
     assert_eq!(short, long);
     assert_eq!(short.to_string(), "wrong-page--fork-pin");
+}
+
+#[test]
+fn a_bug_has_one_name_whatever_it_needed_to_be_met() {
+    for (name, text, signature) in GUISES {
+        let defects = Defects::only(Defect::find(name).expect("in the catalogue"));
+        let program = program::text::parse(text).expect("a program").program;
+        let found = Identity::of(defects, &program, &OPTIONS).expect("a finding").signature;
+        assert_eq!(found.to_string(), signature, "{text}");
+    }
 }

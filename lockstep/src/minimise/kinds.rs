@@ -4,7 +4,9 @@
 //! mapping is split by a protection, a move and a migration. The operations on a range stand on a
 //! ladder; taking the lowest that shows the same makes one program of many.
 
-use program::{Advice, Direction, Entry, Foll, Form, MmId, Mode, Op, Program, Prot, Range};
+use program::{
+    Advice, Direction, Entry, Foll, Form, HandleId, MmId, Mode, Op, Program, Prot, Range,
+};
 
 /// Operations that may do in place of step `at`, the plainest first. Each stands lower on the
 /// ladder, so that replacing ends.
@@ -33,6 +35,19 @@ pub(super) fn plainer(program: &Program, at: usize) -> Vec<Op> {
         (None, Some(_)) => {}
     }
     list.retain(|op| rung(op) < rung(&step.op));
+    // Whoever takes pages by GUP for a moment may as well be given them.
+    if let (Some(mm), Some(range), None) = (step.op.mm(), step.op.range(), step.op.creates())
+        && rung(&step.op) == TOP
+    {
+        let handles = program.steps().filter(|step| matches!(step.op, Op::Gup { .. })).count();
+        if let Ok(handle) = u8::try_from(handles) {
+            let (handle, entry, foll) = (HandleId(handle), Entry::Slow, Foll::Get);
+            let form = Form::Pages;
+            let get =
+                |write| Op::Gup { mm, range, handle, entry, foll, write, longterm: false, form };
+            list.extend([get(false), get(true)]);
+        }
+    }
     if let Op::Gup { entry, foll, .. } = step.op {
         if foll == Foll::Pin {
             list.push(gup(&step.op, Entry::Slow, Foll::Get));
@@ -75,6 +90,9 @@ fn rungs(mm: MmId, range: Range) -> impl Iterator<Item = Op> {
     .into_iter()
 }
 
+/// Of all that are not on the ladder.
+const TOP: usize = 8;
+
 /// How high an operation stands.
 fn rung(op: &Op) -> usize {
     match op {
@@ -88,6 +106,6 @@ fn rung(op: &Op) -> usize {
         Op::SplitFolio { .. } => 5,
         Op::Migrate { mode: Mode::Async, .. } => 6,
         Op::DeviceMigrate { device: program::Device::Private, to: Direction::ToDevice, .. } => 7,
-        _ => 8,
+        _ => TOP,
     }
 }

@@ -14,12 +14,15 @@ mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use program::{Op, Phase, Program, Shape, Step, edit};
+use program::{Op, Phase, Place, Program, Shape, Step, edit};
 
 use crate::ops::program_hash;
 
 /// Programs longer than this are not searched for pairs beyond it.
 const MAX_PAIRED: usize = 32;
+
+/// Pages of each device memory of a machine that lacks none.
+const DEVICE_PAGES: u32 = 64;
 
 /// What minimising did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -162,8 +165,9 @@ impl<F: FnMut(&Program) -> bool> Search<F> {
 
     fn simplify_shape(&mut self) {
         let plain = Shape { cpus: 1, ..Shape::default() };
-        let simplify: [fn(&mut Shape, &Shape); 9] = [
+        let simplify: [fn(&mut Shape, &Shape); 10] = [
             |shape, plain| shape.clone_from(plain),
+            |shape, _| shape.pages = roomy(shape),
             |shape, plain| shape.cpus = plain.cpus,
             |shape, _| shape.cpus = (shape.cpus - 1).max(1),
             |shape, plain| shape.faults = plain.faults,
@@ -181,6 +185,16 @@ impl<F: FnMut(&Program) -> bool> Search<F> {
             }
         }
     }
+}
+
+/// Places of a machine that lacks no memory: those of the plain one, and a device's if there is one.
+pub(crate) fn roomy(shape: &Shape) -> [u32; 5] {
+    let plain = Shape::default().pages;
+    std::array::from_fn(|place| match shape.pages[place] {
+        0 => 0,
+        _ if Place::ALL[place].is_zone_device() => DEVICE_PAGES,
+        _ => plain[place],
+    })
 }
 
 /// The first `count` steps. What a step names was created before it, so that any prefix is valid.

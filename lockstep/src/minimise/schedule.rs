@@ -9,11 +9,14 @@ use program::{Program, Schedule, Slice, Step, edit};
 use super::{Search, with_step};
 
 impl<F: FnMut(&Program) -> bool> Search<F> {
-    /// Phases whose steps can run one after the other, and steps that can share a CPU.
+    /// Phases whose steps can run one after the other, in either order, and steps that can share a CPU.
     pub(super) fn simplify_phases(&mut self) {
         for phase in (0..self.best.phases.len()).rev() {
-            let sequence = edit::sequence_phase(&self.best, phase);
-            if !sequence.is_some_and(|candidate| self.accept("one after the other", candidate)) {
+            let back = reversed(&self.best, phase);
+            let orders = [Some(&self.best), back.as_ref()]
+                .map(|program| program.and_then(|program| edit::sequence_phase(program, phase)));
+            let mut orders = orders.into_iter().flatten();
+            if !orders.any(|candidate| self.accept("one after the other", candidate)) {
                 self.share_cpus(phase);
             }
         }
@@ -113,4 +116,12 @@ impl<F: FnMut(&Program) -> bool> Search<F> {
         schedule != self.best.schedule
             && self.accept("fewer preemptions", Program { schedule, ..self.best.clone() })
     }
+}
+
+/// The program with the steps of a phase in the other order, if that is one.
+fn reversed(program: &Program, phase: usize) -> Option<Program> {
+    let mut program = program.clone();
+    program.phases.get_mut(phase)?.steps.reverse();
+    edit::renumber(&mut program);
+    program.validate().is_ok().then_some(program)
 }
