@@ -1,8 +1,8 @@
 //! Variants are judged as `docs/variants.md` says.
 
-use lockstep::{Lockstep, Options, Verdict, reference_of};
-use optimized::{Defects, Variant, World};
-use program::{Decoder, Family, Program, Site, SplitMix64};
+use lockstep::{Class, Lockstep, Options, Verdict, reference_of};
+use optimized::{Defect, Defects, Variant, World};
+use program::{Decoder, Family, Preempt, Program, Site, SplitMix64, text};
 
 /// How many programs about longterm pins a variant fails, of so many.
 fn failures(variant: Variant, programs: u32) -> u32 {
@@ -35,6 +35,7 @@ fn right_variants_are_silent() {
         Variant::InWalkCheck,
         Variant::InLoopMigration,
         Variant::DevicePrePass,
+        Variant::CondResched,
     ] {
         assert_eq!(failures(variant, 3000), 0, "{}", variant.info().name);
     }
@@ -45,6 +46,24 @@ fn right_variants_are_silent() {
 fn wrong_variants_are_not() {
     for variant in [Variant::Vfio, Variant::VfioTailSkip] {
         assert!(failures(variant, 300) > 0, "{}", variant.info().name);
+    }
+}
+
+/// The program of thread S2: giving the CPU away lets the drain run where the loop alone starves it.
+#[test]
+fn giving_the_cpu_away_ends_the_livelock_of_s2() {
+    let source = include_str!("../../corpus/threads/s2-hmm-range-fault-livelock.txt");
+    let mut program = text::parse(source).expect("a program of the corpus").program;
+    for preempt in [Preempt::None, Preempt::Voluntary, Preempt::Full] {
+        program.shape.preempt = preempt;
+        let class = |defects| {
+            let verdict = Lockstep::new(defects).run(&program, &Options::default());
+            verdict.divergence().map(|divergence| divergence.class)
+        };
+        let spins = Defect::find("spin-starves-drain").expect("catalogued");
+        let starves = (preempt != Preempt::Full).then_some(Class::Starvation);
+        assert_eq!(class(Defects::only(spins)), starves, "{preempt:?}");
+        assert_eq!(class(Defects::NONE.in_variant(Variant::CondResched)), None, "{preempt:?}");
     }
 }
 

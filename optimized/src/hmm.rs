@@ -6,6 +6,7 @@ use crate::coverage::Path;
 use crate::frame::{Pfn, ZERO_PFN};
 use crate::memory::{Access, FaultLock, Vmf};
 use crate::pgtable::{Bits, Pmd, Pte};
+use crate::variants::Variant;
 use crate::vma::Vma;
 use crate::world::{Cx, World};
 
@@ -77,6 +78,9 @@ impl World {
                 Err(Stop::Fail(errno)) => return Err(errno),
             }
             self.machine.lap(&(cx.number, last, cx.attempt.get()));
+            if self.variant() == Variant::CondResched {
+                self.machine.cond_resched().await;
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use crate::defects::Defect;
 use crate::frame::Pfn;
 use crate::memory::{Fault, FaultLock, Vmf, mkwrite, page_prot};
 use crate::pgtable::{Pmd, Pte, Table};
+use crate::variants::Variant;
 use crate::vma::Vma;
 use crate::world::{Conduct, Cx, World};
 
@@ -90,6 +91,7 @@ impl World {
         self.hit(Path::DeviceFaultWaits);
         let in_kernel = vmf.lock == FaultLock::Mmap { retry: false };
         let spins = self.has(Defect::SpinStarvesDrain) || self.has(Defect::DrainMovedUp);
+        let spins = spins || self.variant() == Variant::CondResched;
         if self.has(Defect::TrylockFailureIsSuccess) || spins && in_kernel {
             self.ptl_unlock(cx, vmf.mm);
             return Ok(());

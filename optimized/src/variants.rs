@@ -80,6 +80,11 @@ variants! {
         what: "Device-coherent pages are looked for and moved in a pass of their own, before that for MOVABLE and CMA.",
         judged: "right, against a reference that does it in that order too, because the walk is done again; wasteful: every entry is looked at twice",
     }
+    CondResched {
+        name: "cond-resched", thread: "S2 (v1)",
+        what: "A fault of the kernel's own does not wait for a locked device-private page but comes again and again; hmm_range_fault gives the CPU away in between.",
+        judged: "right where tasks take turns; every round of the loop is paid for",
+    }
 }
 
 impl Variant {
