@@ -2,13 +2,17 @@
 //!
 //! On quiescent, sequential programs in which nothing is refused, no GUP operation of the optimised
 //! side may cost more, item by item, than the same side without batching on the same state; and
-//! what a huge PMD maps must be grabbed in one addition, not page by page.
+//! what a huge PMD maps must be grabbed, and what is of one folio given back, in one addition to each
+//! counter, not page by page.
 
 use std::rc::Rc;
 
 use machine::Lines;
 use optimized::{Cost, Variant, World};
-use program::{Call, Kind, Layout, Model, Op, Outcome, Program, Replay, Ret, Step};
+use program::{
+    Call, Foll, HandleId, Kind, Layout, Model, Op, Outcome, PageRef, Program, Replay, Ret,
+    Snapshot, Step,
+};
 use reference::Reference;
 
 use crate::compare::{FieldDiff, Value, What};
@@ -131,17 +135,31 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         result
     }
 
-    /// Additions that batching must save: all but one for what is taken of each huge PMD.
-    fn saved(&self, op: &Op, ptes: u32) -> u64 {
-        let (Op::Gup { mm, range, .. }, Ret::Ok(pages)) = (*op, self.expected.ret) else {
-            return 0;
-        };
-        let state = self.reference.snapshot();
-        let start = self.layout.span(range).start;
-        let end = start + pages;
-        let taken = |&pmd: &u32| end.min((pmd + 1) * ptes).saturating_sub(start.max(pmd * ptes));
-        let huge = state.mms.get(&mm).into_iter().flat_map(|mm| mm.huge.keys());
-        huge.map(taken).filter(|&pages| pages > 0).map(|pages| u64::from(pages - 1)).sum()
+    /// Additions that batching must save, given the state before the step: all but one, for each
+    /// counter, of what a GUP takes of each huge PMD, and of each run of pages of a large folio
+    /// that a handle gives back.
+    fn saved(&self, op: &Op, before: &Snapshot, ptes: u32) -> u64 {
+        match *op {
+            Op::Gup { mm, range, foll, .. } => {
+                let Ret::Ok(pages) = self.expected.ret else { return 0 };
+                let start = self.layout.span(range).start;
+                let end = start + pages;
+                let taken =
+                    |&pmd: &u32| end.min((pmd + 1) * ptes).saturating_sub(start.max(pmd * ptes));
+                let after = self.reference.snapshot();
+                let huge = after.mms.get(&mm).into_iter().flat_map(|mm| mm.huge.keys());
+                let others = huge.map(taken).filter(|&pages| pages > 0).map(|pages| pages - 1);
+                u64::from(others.sum::<u32>()) * counters(foll)
+            }
+            Op::Put { handle } => others(before, handle) * counters(Foll::Get),
+            Op::Unpin { handle, also, hole, .. } => {
+                let runs = [Some(handle), also].into_iter().flatten();
+                let others: u64 = runs.map(|handle| others(before, handle)).sum();
+                // A hole parts one run into two.
+                others.saturating_sub(u64::from(hole)) * counters(Foll::Pin)
+            }
+            _ => 0,
+        }
     }
 
     fn compare_costs(&mut self, program: &Program, twin: &mut O) -> Result<(), Box<Divergence>> {
@@ -151,6 +169,8 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         let mut unbatched = Outcome::default();
         for (number, step) in program.steps().enumerate() {
             let (before, twin_before) = (self.optimized.cost(), twin.cost());
+            let gives = matches!(step.op, Op::Put { .. } | Op::Unpin { .. });
+            let state = if gives { self.reference.snapshot() } else { Snapshot::default() };
             self.step(number, step);
             if self.expected.ret == Ret::WouldBlock {
                 continue;
@@ -158,7 +178,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             unbatched.data.clear();
             twin.step(Call { number, step, layout: &self.layout }, &mut unbatched);
             let (cost, mut least) = (self.optimized.cost() - before, twin.cost() - twin_before);
-            let saved = self.saved(&step.op, u32::from(program.shape.ptes));
+            let saved = self.saved(&step.op, &state, u32::from(program.shape.ptes));
             least.atomics = least.atomics.saturating_sub(saved);
             let gup = matches!(
                 step.op,
@@ -181,4 +201,24 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         }
         Ok(())
     }
+}
+
+/// Counters of a large folio that a reference is in: the refcount, and for a pin the pincount.
+fn counters(foll: Foll) -> u64 {
+    match foll {
+        Foll::Get => 1,
+        Foll::Pin => 2,
+    }
+}
+
+/// Pages of a handle that follow another one of their large folio.
+fn others(state: &Snapshot, handle: HandleId) -> u64 {
+    let pages = state.handles.get(&handle).map_or(&[][..], Vec::as_slice);
+    let follows = |pair: &&[PageRef]| match pair {
+        [PageRef::Of(a, sub), PageRef::Of(b, next)] => {
+            a == b && *next == sub + 1 && state.folios.get(a).is_some_and(|folio| folio.order > 0)
+        }
+        _ => false,
+    };
+    pages.windows(2).filter(follows).count() as u64
 }

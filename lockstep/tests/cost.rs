@@ -38,6 +38,24 @@ fn a_huge_page_costs_as_much_as_a_page() {
     }
 }
 
+/// A longterm pin that has to move what it pinned first gives that back by folio too: an array costs
+/// what ranges cost.
+#[test]
+fn what_is_moved_is_unpinned_by_folio() {
+    let pin = |form: &str| {
+        let source = format!(
+            "machine cpus=1 preempt=none ptes=512 normal=4096 movable=2048 cma=0 batch=3 thp=always\n\
+             m0 = mmap len=1024 rw private\nwrite m0 len=1024 place=movable\n\
+             h0 = pin m0 len=1024 write longterm{form}\n"
+        );
+        let program = text::parse(&source).expect("a program").program;
+        let steps = ledger(&program, &[Variant::Batched]);
+        steps.last().expect("a step").costs[0].1.atomics
+    };
+    assert_eq!(pin(""), pin(" ranges"));
+    assert!(pin("") < HUGE, "{}", pin(""));
+}
+
 /// The same huge page mapped by PTEs: every entry is looked at, the folio is grabbed once.
 #[test]
 fn a_run_of_ptes_is_one_grab() {

@@ -109,14 +109,24 @@ impl World {
         }
     }
 
-    /// Drops the references of all entries from `start` on.
+    /// Drops the references of all entries from `start` on, a folio at a time (`pofs_unpin`,
+    /// `gup_fast_unpin_user_pages`).
     pub(crate) fn put_entries(&self, cx: &Cx, sink: &mut dyn Sink, start: usize, foll: FollKind) {
         let pages = (start..sink.entries()).map(|at| sink.entry(at).1).sum();
         if pages > 0 {
             self.mark(cx, || (Mark::Undo { pages }, Seen::Nothing));
         }
-        for at in start..sink.entries() {
-            let (page, nr) = sink.entry(at);
+        let mut at = start;
+        while at < sink.entries() {
+            let (page, mut nr) = sink.entry(at);
+            at += 1;
+            while at < sink.entries() && self.batch_of(2) > 1 {
+                let (next, more) = sink.entry(at);
+                if !self.same_folio(next, page) {
+                    break;
+                }
+                (nr, at) = (nr + more, at + 1);
+            }
             self.gup_put_folio(page, nr, foll);
         }
         sink.truncate(start);
