@@ -58,7 +58,7 @@ variants! {
     Vfio {
         name: "vfio", thread: "S4 (vfio_pin_pages_remote, 2020)",
         what: "The caller pins one page a call.",
-        judged: "right while nothing fails; then it keeps a prefix where one call would keep nothing; wasteful",
+        judged: "right while nothing fails, but for the moment at which LRU batches are drained; then it keeps a prefix where one call would keep nothing; wasteful",
     }
     VfioTailSkip {
         name: "vfio-tail-skip", thread: "S4 (Jordan; Gunthorpe: please don't)",

@@ -166,10 +166,13 @@ impl DefectArgs {
     pub fn set(&self) -> Defects {
         let mut set = Defects::NONE;
         self.list.iter().for_each(|&defect| set.insert(defect));
-        match self.variant {
-            Some(variant) => set.in_variant(variant),
-            None => set,
+        let Some(variant) = self.variant else { return set };
+        let own = set.variant();
+        if own != Variant::Batched && own != variant {
+            let (own, other) = (own.info().name, variant.info().name);
+            eprintln!("warning: the defect is one of variant {own}, and may not show in {other}");
         }
+        set.in_variant(variant)
     }
 }
 
@@ -359,7 +362,7 @@ fn policy_named(text: &str) -> Result<Policy, String> {
 /// A variant by its name.
 pub fn variant_named(text: &str) -> Result<Variant, String> {
     Variant::find(text).ok_or_else(|| {
-        let all = Variant::ALL.iter().chain([&Variant::Batched]);
+        let all = [&Variant::Batched].into_iter().chain(Variant::ALL);
         let names: Vec<&str> = all.map(|variant| variant.info().name).collect();
         format!("no such variant; there are {}", names.join(", "))
     })

@@ -70,6 +70,9 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
     let mut findings = Vec::new();
     let mut lost = 0;
     let patience = stop::Patience::new(&stop);
+    let small = progress::bar(Some(report.findings.len() as u64), "findings made small");
+    small.set_message("(Ctrl-C: small enough)");
+    small.enable_steady_tick(Duration::from_millis(250));
     for found in report.findings {
         let (index, class) = (found.index, found.symptom.class.clone());
         match finding::minimised(found, &plan, || patience.over()) {
@@ -82,7 +85,9 @@ pub fn run(args: &HuntArgs) -> Result<Exit, Stop> {
                 );
             }
         }
+        small.inc(1);
     }
+    small.finish_and_clear();
     if patience.over() {
         eprintln!("stopped: not every program is as small as it gets, see `mm-lockstep minimise`");
     }
