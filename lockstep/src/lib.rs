@@ -40,7 +40,7 @@ pub use names::Names;
 pub use ops::program_hash;
 
 pub use permission::Permission;
-pub use root::root;
+pub use root::{guise, root};
 pub use run::{Lockstep, Moment, Options, reference_of};
 pub use scheduler::{Policy, Scheduler};
 pub use signature::{Identity, Sight, Signature, kinds};

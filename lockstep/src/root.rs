@@ -46,8 +46,8 @@ pub fn root(
 }
 
 /// What a finding needs besides its operations, the worst first: that they run beside each other,
-/// a machine with little memory, refusals.
-fn guise(program: &Program) -> (bool, bool, usize) {
+/// a machine with little memory, refusals. A name that it has with less of them tells more.
+pub fn guise(program: &Program) -> (bool, bool, usize) {
     let beside = program.phases.iter().any(|phase| concurrent(program, &phase.steps));
     let refused = program.steps().filter(|step| step.fail.is_some()).count();
     (beside, program.shape.pages != roomy(&program.shape), refused)
