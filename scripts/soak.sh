@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Hunts with every mix of operations on the correct version, one after the other and over again with
+# Hunts with every mix of operations on a version that is meant to be right, one after the other and over again with
 # new seeds, and adds up. Ends at the first finding with exit code 1; Ctrl-C ends it at any time.
 #
 #   scripts/soak.sh [SECONDS] [SEED]   how long in all [3600]; the first seed [1]
@@ -7,6 +7,7 @@
 # EACH=60                            seconds a hunt
 # TOOL=FILE                          mm-lockstep, built already
 # FINDINGS=DIR                       where findings go [findings]
+# VARIANT=NAME                       a variant instead of the usual version
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,7 +26,7 @@ while [ "$SECONDS" -lt "$end" ]; do
         family=$([ "$mix" = everything ] || echo "--family $mix")
         status=0
         # shellcheck disable=SC2086
-        report=$("$tool" hunt --for "${each}s" --seed "$seed" $family --format json \
+        report=$("$tool" hunt --for "${each}s" --seed "$seed" $family ${VARIANT:+--variant "$VARIANT"} --format json \
             --findings "${FINDINGS:-findings}") || status=$?
         count=$(sed -n 's/^ *"programs": \([0-9]*\),*$/\1/p' <<<"$report" | head -n 1)
         if [ "$status" -ne 0 ]; then

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use lockstep::domain::Domain;
 use lockstep::{Divergence, Identity, Lockstep, Options, Verdict, render};
-use optimized::{Defect, Defects};
+use optimized::{Defect, Defects, Variant};
 use program::{Campaign, Decoder, Kind, Layout, Program};
 
 use crate::alarm::Alarm;
@@ -110,12 +110,16 @@ impl Harness {
         let _ = write!(report, "\n{small}\nreplay: mm-lockstep replay --bytes FILE");
         let planted = Defect::ALL.iter().filter(|&&defect| self.defects.contains(defect));
         planted.for_each(|defect| report.extend([" --defect ", defect.info().name]));
+        if self.defects.variant() != Variant::Batched {
+            report.extend([" --variant ", self.defects.variant().info().name]);
+        }
         report.push('\n');
         Alarm { family: divergence.class.family(), signature, report }
     }
 }
 
-/// The defects named in `MM_LOCKSTEP_DEFECT` (comma separated), to see an engine find one.
+/// The defects named in `MM_LOCKSTEP_DEFECT` (comma separated), to see an engine find one, and the
+/// variant of `MM_LOCKSTEP_VARIANT`.
 ///
 /// # Panics
 /// When a name is not in the catalogue.
@@ -128,5 +132,11 @@ fn defects_from_environment() -> Defects {
             None => panic!("MM_LOCKSTEP_DEFECT: there is no defect {name}; see `defects`"),
         }
     }
-    defects
+    match std::env::var("MM_LOCKSTEP_VARIANT") {
+        Ok(name) if !name.is_empty() => match Variant::find(&name) {
+            Some(variant) => defects.in_variant(variant),
+            None => panic!("MM_LOCKSTEP_VARIANT: there is no variant {name}; see docs/variants.md"),
+        },
+        _ => defects,
+    }
 }

@@ -156,7 +156,7 @@ pub struct DefectArgs {
     /// Switch a defect on, by name or id; may be repeated (see `mm-lockstep defects`)
     #[arg(long = "defect", value_name = "NAME", value_parser = defect_named)]
     pub list: Vec<Defect>,
-    /// Pin pages in another way (see docs/variants.md)
+    /// Do it in another way that is meant to work, such as vfio (see docs/variants.md)
     #[arg(long, value_name = "NAME", value_parser = variant_named)]
     pub variant: Option<Variant>,
 }
