@@ -210,7 +210,11 @@ fn tale(divergence: &Divergence) -> String {
         let words = clause.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(plain);
         words.collect::<Vec<_>>().join("-")
     };
-    let clauses: BTreeSet<String> = told.unwrap_or("phase").split(';').map(words).collect();
+    // Who is kept from its CPU, and what is held meanwhile, is for people.
+    let clauses =
+        told.unwrap_or("phase").split(';').filter(|clause| !clause.contains(" never gets "));
+    let waits = clauses.filter_map(|clause| clause.split(" and holds ").next());
+    let clauses: BTreeSet<String> = waits.map(words).collect();
     clauses.into_iter().collect::<Vec<_>>().join("+")
 }
 
