@@ -197,6 +197,16 @@ fn over_commits(args: &Args, good: &str, bad: &str, stop: &AtomicBool) -> Result
     let aside = Aside::new(&good)?;
     let file = aside.folder.with_extension("txt");
     write::file(&file, &program.to_string())?;
+    for (expected, commit) in [("bad", &bad), ("good", &good)] {
+        let answer = aside.ask(commit, &args.run, &file)?;
+        if answer != expected && !stop.load(Ordering::Relaxed) {
+            let _ = fs::remove_file(&file);
+            return Err(Stop::Input(format!(
+                "error: --run says `{answer}` of --{expected} {commit}\n  hint: exit code 0 is good, 1 is bad, \
+                 any other cannot say"
+            )));
+        }
+    }
     let mut asked = Vec::new();
     let bar = progress::bar(None, "commits");
     // Everything below `low` is good, `high` is bad; what cannot say is passed over.

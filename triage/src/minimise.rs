@@ -23,7 +23,7 @@ Examples:
   mm-lockstep minimise --bytes crash-1a2b3c4d --defect canary -o small.txt
 
 Fewest operations first, then fewest preemptions, then the simplest values; every step of the way
-shows a finding of the same class on the same paths. The program goes to standard output (or -o),
+shows a finding of the same class that does no other work than the first. The program goes to standard output (or -o),
 what was tried to standard error.
 
 Exit codes: 0 done, 3 the program cannot be read, 4 it shows nothing, 130 stopped by Ctrl-C (the

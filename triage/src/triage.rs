@@ -152,6 +152,9 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     bar.finish_and_clear();
     let interrupted = stop.load(Ordering::Relaxed);
     tell(args, &store, inputs.len(), &clean, unreadable)?;
+    if interrupted {
+        eprintln!("stopped: not every input was looked at; run it again to go on");
+    }
     Ok(if interrupted {
         Exit::Interrupted
     } else if unreadable > 0 {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -139,7 +140,7 @@ static __attribute__((unused)) int drain(void)
 
 static void work(int mm);
 
-/* fork: the child waits for its steps. */
+/* fork: the child waits for its steps, and does not outlive who made it. */
 static __attribute__((unused)) int spawn(int child)
 {
 	pid_t pid = fork();
@@ -147,6 +148,7 @@ static __attribute__((unused)) int spawn(int child)
 	if (pid < 0)
 		return 1;
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		work(child);
 		_exit(0);
 	}

@@ -13,7 +13,8 @@ pub fn test(name: &str, program: &Program) -> String {
     }
     let function = function.trim_matches('_');
     let digit = function.starts_with(|c: char| c.is_ascii_digit());
-    let prefix = if digit || function.is_empty() { "program_" } else { "" };
+    // No keyword has an underscore.
+    let prefix = if digit || !function.contains('_') { "program_" } else { "" };
     format!(
         "//! Both sides agree on this program.\n\n\
          use lockstep::{{Lockstep, Options, Verdict}};\n\
