@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use clap::Args as ClapArgs;
 use comfy_table::{CellAlignment, Table, presets};
 use lockstep::{Options, When, program_hash, render};
-use optimized::Defects;
+use optimized::{Defect, Defects};
 use program::digest::mix;
 use program::{Layout, Program};
 use rayon::prelude::*;
@@ -228,11 +228,12 @@ impl Clerk {
                 return Ok(Outcome::Known(id, source, None));
             }
             // The same input of another commit: what does this one say?
-            let seen = self.judge().judge(&program);
-            run.title = match seen {
-                Some(_) => bucket.verdict.titles.title.clone(),
-                None => "clean".to_owned(),
-            };
+            let look = || self.judge().look(&program);
+            let seen = self.verdict(&program, look(), look());
+            run.title = seen.map_or("clean".to_owned(), |(_, verdict)| verdict.titles.title);
+            if run.title != "clean" && run.title != bucket.verdict.titles.title {
+                eprintln!("{}: shows something else now: {}", source.file, run.title);
+            }
             return Ok(Outcome::Known(id, source, Some(run)));
         }
         let look = || self.judge().look(&program);
@@ -376,11 +377,10 @@ fn tell(
     );
     if let Some(bucket) = store.buckets.first() {
         let file = args.findings.join(&bucket.name).join("minimal.txt");
-        let _ = writeln!(
-            out,
-            "next: mm-lockstep explain {}",
-            finding::command(&file, args.defects.set())
-        );
+        let names = bucket.verdict.defects.iter();
+        let mut on = Defects::NONE.in_variant(args.defects.set().variant());
+        names.filter_map(|name| Defect::find(name)).for_each(|defect| on.insert(defect));
+        let _ = writeln!(out, "next: mm-lockstep explain {}", finding::command(&file, on));
     }
     write::text(&out)?;
     Ok(())
