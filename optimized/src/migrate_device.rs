@@ -564,7 +564,9 @@ impl World {
         for &page in pages {
             // get_page_unless_zero: others see the reference while there is no lock yet.
             self.machine.point().await;
-            if self.frames.refcount(page) <= 0 || !self.is_zone_device(page) {
+            // Frames of this model change hands; those of a pgmap do not.
+            let own = Device::owner(self.frames.place(page)) == Some(args.device);
+            if self.frames.refcount(page) <= 0 || !own {
                 continue;
             }
             self.hold(cx, page, 1, Foll::Get);
