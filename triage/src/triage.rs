@@ -230,6 +230,9 @@ impl Clerk {
             // The same input of another commit: what does this one say?
             let look = || self.judge().look(&program);
             let seen = self.verdict(&program, look(), look());
+            if self.stopped() {
+                return Ok(Outcome::Unfinished);
+            }
             run.title = seen.map_or("clean".to_owned(), |(_, verdict)| verdict.titles.title);
             if run.title != "clean" && run.title != bucket.verdict.titles.title {
                 eprintln!("{}: shows something else now: {}", source.file, run.title);

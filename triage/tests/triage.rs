@@ -43,7 +43,7 @@ fn runs(bucket: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_pile_of_three_engines_becomes_a_bucket_a_defect() {
     let dir = directory("pile");
-    let made = pile::make_of_many(&dir.join("pile"), 20, 3, 12);
+    let made = pile::make_of_many(&dir.join("pile"), 20, 3, 11);
     assert!(made.iter().all(|made| made.path.is_file()));
     let mut defects: Vec<&str> = made.iter().map(|made| made.defect.info().name).collect();
     defects.dedup();
