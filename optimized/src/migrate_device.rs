@@ -4,7 +4,7 @@
 //! pages moved and the migration finalized. Between these its pages are locked and unmapped.
 
 use machine::Task;
-use program::{Birth, Device, DeviceMark, Errno, Foll, MmId, Seen, Select, Site, Span};
+use program::{Birth, Device, DeviceMark, Errno, Foll, MmId, Name, Seen, Select, Site, Span};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -88,10 +88,9 @@ impl World {
         args: &MigrateVma,
         vpn: u32,
         pfns: &Pfns,
-        contended: Option<Pfn>,
+        contended: Option<Name>,
     ) {
         let Some(mm) = args.mm else { return };
-        let contended = contended.map(|head| self.frames.name(head));
         self.device_mark(cx, DeviceMark::Collect { mm, vpn, contended }, || match pfns.src {
             Some(page) => Seen::Page(self.page_ref(page)),
             None => Seen::Flag(pfns.migrate),
@@ -146,7 +145,7 @@ impl World {
         args: &mut MigrateVma,
         piece: Span,
         pfns: Pfns,
-        contended: Option<Pfn>,
+        contended: Option<Name>,
     ) {
         for vpn in piece.start..piece.end {
             self.collect_mark(cx, args, vpn, &pfns, contended);
@@ -168,6 +167,7 @@ impl World {
         if let Pmd::Huge { pfn: head, .. } = self.pmd(mm, pmd) {
             self.folio_get(head);
             self.get_mark(cx, head);
+            let name = self.frames.name(head); // the folio may end with this reference
             self.ptl_unlock(cx, mm);
             self.machine.point().await;
             if !self.folio_trylock(cx, head) {
@@ -177,7 +177,7 @@ impl World {
                     self.folio_put(head);
                 }
                 let skipped = Pfns::default();
-                self.migrate_vma_collect_all(cx, args, piece, skipped, Some(head));
+                self.migrate_vma_collect_all(cx, args, piece, skipped, Some(name));
                 return true;
             }
             let split = self.split_folio(cx, head, false).await;
@@ -187,7 +187,7 @@ impl World {
             self.hit(if split { Path::CollectSplit } else { Path::CollectHugeBusy });
             if !split {
                 let skipped = Pfns::default();
-                self.migrate_vma_collect_all(cx, args, piece, skipped, Some(head));
+                self.migrate_vma_collect_all(cx, args, piece, skipped, Some(name));
                 return true;
             }
             self.ptl_lock(cx, mm).await;
@@ -261,7 +261,7 @@ impl World {
         let locked = ours && !self.has(Defect::FaultFolioSelfTrylock);
         if !locked && !self.folio_trylock_as(args.task, head) {
             self.hit(Path::CollectLocked);
-            self.collect_mark(cx, args, vpn, &skipped, Some(head));
+            self.collect_mark(cx, args, vpn, &skipped, Some(self.frames.name(head)));
             self.unhold(cx, head, 1, Foll::Get);
             return skipped;
         }
