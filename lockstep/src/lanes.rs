@@ -97,6 +97,7 @@ pub fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
         | Mark::Isolate { folio }
         | Mark::Putback { folio }
         | Mark::Unwanted { folio }
+        | Mark::Pinnable { folio }
         | Mark::Move { folio, .. }
         | Mark::CanSplit { folio, .. }
         | Mark::Split { folio, .. } => names.folio(folio),
@@ -112,7 +113,9 @@ pub fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
             _ => String::new(),
         },
         Mark::Drain { cpu } => format!("cpu{cpu}"),
-        Mark::Begin | Mark::Return | Mark::Kept => String::new(),
+        Mark::LruCacheDisable { on } => if on { "" } else { "over" }.to_owned(),
+        Mark::StartIsolate { place } => format!("{place:?}").to_lowercase(),
+        Mark::Begin | Mark::Return | Mark::Kept | Mark::UndoIsolate => String::new(),
     };
     let what = match marked.mark {
         Mark::Load { stale: Some(old), .. } | Mark::Store { stale: Some(old), .. } => {

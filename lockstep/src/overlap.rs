@@ -53,6 +53,7 @@ pub(crate) fn folio(marked: &Marked) -> Option<Name> {
     match (marked.mark, marked.seen) {
         (Mark::Hold { folio, .. } | Mark::Drop { folio, .. } | Mark::Dirty { folio }, _)
         | (Mark::Get { folio } | Mark::Put { folio } | Mark::Busy { folio }, _)
+        | (Mark::Pinnable { folio }, _)
         | (Mark::Isolate { folio } | Mark::Putback { folio } | Mark::Unwanted { folio }, _)
         | (
             Mark::Move { folio, .. } | Mark::CanSplit { folio, .. } | Mark::Split { folio, .. },

@@ -37,7 +37,7 @@ pub struct Sight {
 
 /// Paths that say how memory came to be there, how it was reached or what came of the whole; not
 /// what was done with it.
-const SETTING: [&str; 23] = [
+const SETTING: [&str; 24] = [
     "anon-",
     "batch-",
     "exclusive-failed",
@@ -51,6 +51,7 @@ const SETTING: [&str; 23] = [
     "gup-unshare",
     "hmm-fault",
     "longterm-drain",
+    "longterm-isolate",
     "longterm-mixed",
     "made-exclusive",
     "mirror-hit",

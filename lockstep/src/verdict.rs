@@ -289,7 +289,7 @@ fn of_mark(mark: Mark) -> Class {
             Class::Vma
         }
         Mark::Child { .. } | Mark::MmGone { .. } | Mark::HasPinned { .. } => Class::Mm,
-        Mark::Drain { .. } => Class::Lru,
+        Mark::Drain { .. } | Mark::LruCacheDisable { .. } => Class::Lru,
         Mark::Dirty { .. } => Class::Dirty,
         Mark::CacheAdd { .. } | Mark::Evict { .. } | Mark::BeyondEof { .. } => Class::Cache,
         Mark::Device(DeviceMark::Load { .. } | DeviceMark::Use { .. } | DeviceMark::Map { .. }) => {
@@ -297,6 +297,9 @@ fn of_mark(mark: Mark) -> Class {
         }
         Mark::Device(DeviceMark::Isolate { .. }) => Class::Lru,
         Mark::Device(_)
+        | Mark::StartIsolate { .. }
+        | Mark::UndoIsolate
+        | Mark::Pinnable { .. }
         | Mark::Begin
         | Mark::Refused { .. }
         | Mark::Store { .. }

@@ -222,6 +222,8 @@ paths! {
     MigrateRefs = "migrate-refs",
     /// No destination.
     MigrateNoDst = "migrate-no-dst",
+    /// A page of ZONE_NORMAL may not be pinned for good: its block is being offlined.
+    LongtermIsolate = "longterm-isolate",
     /// A memory block was emptied.
     OfflineDone = "offline-done",
     /// A memory block could not be emptied.

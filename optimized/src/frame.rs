@@ -45,6 +45,7 @@ pub(crate) struct Frame {
     lru: Cell<bool>,
     dirty: Cell<bool>,
     partially_mapped: Cell<bool>,
+    isolated: Cell<bool>,
     mapping: Cell<Mapping>,
     lock: BitLock,
 }
@@ -67,6 +68,7 @@ impl Frame {
             lru: Cell::default(),
             dirty: Cell::default(),
             partially_mapped: Cell::default(),
+            isolated: Cell::default(),
             mapping: Cell::new(Mapping::None),
             lock: BitLock::default(),
         }
@@ -172,6 +174,7 @@ impl Frames {
         frame.lru.set(false);
         frame.dirty.set(false);
         frame.partially_mapped.set(false);
+        frame.isolated.set(false);
         frame.mapping.set(Mapping::None);
         frame.lock.reset();
     }
@@ -241,7 +244,7 @@ impl Frames {
         let frame = self.frame(head);
         let (nr, lru, place) = (1u32 << frame.order.get(), frame.lru.get(), frame.place.get());
         let (mapping, anon, owner) = (frame.mapping.get(), frame.anon.get(), frame.lock.owner());
-        let old = frame.name.get();
+        let (old, isolated) = (frame.name.get(), frame.isolated.get());
         self.sub(digest::reference(old).wrapping_mul(frame.refcount.get() as u64));
         self.retire(head);
         if let Some(task) = owner {
@@ -255,6 +258,7 @@ impl Frames {
             page.exclusive.set(exclusive);
             page.data.set(data);
             page.lru.set(lru);
+            page.isolated.set(isolated);
             page.refcount.set(if sub == 0 { refs } else { tail_refs });
             page.mapping.set(match mapping {
                 Mapping::Anon(anon_vma, pgoff) => Mapping::Anon(anon_vma, pgoff + sub),
@@ -462,6 +466,15 @@ impl Frames {
 
     pub fn set_partially_mapped(&self, head: Pfn, on: bool) {
         self.frame(head).partially_mapped.set(on);
+    }
+
+    /// MIGRATE_ISOLATE, of the pageblock that the folio lies in.
+    pub fn isolated(&self, head: Pfn) -> bool {
+        self.frame(head).isolated.get()
+    }
+
+    pub fn set_isolated(&self, head: Pfn, on: bool) {
+        self.frame(head).isolated.set(on);
     }
 
     /// The page's content.

@@ -166,7 +166,7 @@ impl World {
         if self.frames.refcount(head) <= 0 {
             return Err(Path::FastChanged);
         }
-        if flags.longterm && !self.is_longterm_pinnable_fast(judge) {
+        if flags.longterm && !self.is_longterm_pinnable_fast(cx, judge) {
             return Err(Path::FastUnpinnable);
         }
         if self.has(Defect::PinAfterRecheck) {
@@ -210,12 +210,12 @@ impl World {
         self.pmd(mm, self.pmd_number(vpn)) == pmd && table.is_none_or(same)
     }
 
-    fn is_longterm_pinnable_fast(&self, page: Pfn) -> bool {
+    fn is_longterm_pinnable_fast(&self, cx: &Cx, page: Pfn) -> bool {
         let head = self.frames.head(page);
         if self.has(Defect::FastNotCovered) {
             return self.frames.place(head) != Place::Cma;
         }
-        self.folio_is_longterm_pinnable(head)
+        self.folio_is_longterm_pinnable(cx, head)
     }
 
     /// `gup_fast_folio_allowed`: no longterm writes to files whose dirty pages are tracked.

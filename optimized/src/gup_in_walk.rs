@@ -40,7 +40,7 @@ impl World {
             let (page, _) = sink.entry(at);
             let faulted = cx.faults.get() != faults;
             let unchecked = faulted && self.has(Defect::FaultedPagesUnchecked);
-            if unchecked || page == ZERO_PFN || self.may_stay(page) {
+            if unchecked || page == ZERO_PFN || self.may_stay(cx, page) {
                 continue;
             }
             let first = self.first_of_folio(sink, start, page);
@@ -71,8 +71,8 @@ impl World {
         Ok(vpn - span.start)
     }
 
-    fn may_stay(&self, page: Pfn) -> bool {
-        self.folio_is_longterm_pinnable(self.frames.head(page))
+    fn may_stay(&self, cx: &Cx, page: Pfn) -> bool {
+        self.folio_is_longterm_pinnable(cx, self.frames.head(page))
     }
 
     /// The first entry from `start` on that is of the folio of `page`.

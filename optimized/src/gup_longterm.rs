@@ -1,6 +1,6 @@
 //! FOLL_LONGTERM: pages that may not be pinned for good are migrated first (kernel: `mm/gup.c`).
 
-use program::{Errno, Foll as FollKind, MmId, Mode, Place, Span};
+use program::{Errno, Foll as FollKind, Mark, MmId, Mode, Name, Place, Seen, Span};
 
 use crate::cost::Item;
 use crate::coverage::Path;
@@ -71,8 +71,17 @@ impl World {
         }
     }
 
-    /// `folio_is_longterm_pinnable`.
-    pub(crate) fn folio_is_longterm_pinnable(&self, head: Pfn) -> bool {
+    /// `folio_is_longterm_pinnable`, here and now.
+    pub(crate) fn folio_is_longterm_pinnable(&self, cx: &Cx, head: Pfn) -> bool {
+        let pinnable = self.may_stay_pinned(head);
+        let folio = self.frames.name(head);
+        if folio != Name(0) {
+            self.mark(cx, || (Mark::Pinnable { folio }, Seen::Flag(pinnable)));
+        }
+        pinnable
+    }
+
+    fn may_stay_pinned(&self, head: Pfn) -> bool {
         let place = self.frames.place(head);
         if place == Place::Coherent {
             return false; // a driver may want to move it
@@ -86,7 +95,15 @@ impl World {
         if self.has(Defect::AndInsteadOfOr) {
             return !(movable && cma);
         }
-        !(movable || cma || self.isolated.get() == Some(place))
+        // A block that is being offlined is MIGRATE_ISOLATE, whatever it was before.
+        let isolated = self.frames.isolated(head);
+        if self.has(Defect::IsolateHidesCma) {
+            return !(movable || cma && !isolated);
+        }
+        if isolated && place == Place::Normal {
+            self.hit(Path::LongtermIsolate);
+        }
+        !(movable || cma || isolated)
     }
 
     /// `check_and_migrate_movable_pages`: Ok if every folio from entry `start` on may stay. Else
@@ -144,7 +161,7 @@ impl World {
             if self.has(Defect::RescanForCma) {
                 self.pay(Item::Rescan, (at - here) as u32);
             }
-            if page == ZERO_PFN || self.folio_is_longterm_pinnable(self.frames.head(page)) {
+            if page == ZERO_PFN || self.folio_is_longterm_pinnable(cx, self.frames.head(page)) {
                 continue;
             }
             let head = self.frames.head(page);

@@ -5,6 +5,7 @@
 
 mod cost;
 mod coverage;
+mod defect_info;
 mod defect_set;
 pub mod defects;
 mod driver;
@@ -26,6 +27,7 @@ mod huge_memory;
 mod khugepaged;
 mod madvise;
 mod memory;
+mod memory_hotplug;
 mod migrate;
 mod migrate_device;
 mod mmap;

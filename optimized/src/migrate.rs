@@ -1,5 +1,4 @@
-//! Page migration (kernel: `mm/migrate.c`) and its two callers here, compaction of one folio and
-//! memory offline (`mm/memory_hotplug.c`).
+//! Page migration (kernel: `mm/migrate.c`) and a caller, compaction of one folio.
 
 use program::{Birth, Errno, Mark, MmId, Mode, PageRef, Place, Seen, Site};
 
@@ -348,41 +347,5 @@ impl World {
             self.cache_replace(object, index, src, dst);
             self.folio_put(src);
         }
-    }
-
-    /// `offline_pages`, then online again: every folio of the block has to move to `normal`.
-    pub(crate) async fn offline_pages(&self, cx: &Cx, place: Place) -> Result<(), Errno> {
-        if place == Place::Normal {
-            return Err(Errno::EINVAL);
-        }
-        let needed = self.zones.used(Place::Normal) + self.zones.used(place);
-        if needed > self.shape.pages[Place::Normal as usize] {
-            return Err(Errno::EBUSY);
-        }
-        // start_isolate_page_range, lru_cache_disable
-        self.isolated.set(Some(place));
-        self.lru_disabled.set(true);
-        self.lru_add_drain_all().await;
-        // do_migrate_range: everything that can be isolated.
-        let target = Target { place: Place::Normal, inject: false };
-        for head in self.folios_in(place) {
-            if self.folio_isolate_lru(cx, head) {
-                let _left_over = self.migrate_isolated(cx, vec![head], Mode::Sync, target).await;
-            }
-        }
-        self.lru_disabled.set(false);
-        self.isolated.set(None);
-        if self.zones.used(place) == 0 {
-            self.hit(Path::OfflineDone);
-            Ok(())
-        } else {
-            self.hit(Path::OfflineBusy);
-            Err(Errno::EBUSY)
-        }
-    }
-
-    /// Heads of the allocated folios of a place, by pfn.
-    fn folios_in(&self, place: Place) -> Vec<Pfn> {
-        self.folios().filter(|&head| self.frames.place(head) == place).collect()
     }
 }

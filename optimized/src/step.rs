@@ -96,7 +96,7 @@ impl World {
             Op::Migrate { mm, range, mode } => {
                 ret(self.migrate_at(cx, mm, layout.span(range).start, mode).await)
             }
-            Op::Offline { place } => ret(self.offline_pages(cx, place).await),
+            Op::Offline { place } => ret(self.memory_block_offline(cx, place).await),
             Op::Gup { mm, range, handle, entry, foll, write, longterm, form } => {
                 let unlockable = entry != Entry::Slow;
                 let none = form == Form::Range && self.has(Defect::RangesTakeNoReference);

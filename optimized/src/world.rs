@@ -140,8 +140,8 @@ pub struct World {
     /// when costs are counted, with steps so far.
     pub(crate) mm_cpumask: Cell<u128>,
     pub(crate) lru_disabled: Cell<bool>,
-    /// The place whose pageblocks are MIGRATE_ISOLATE.
-    pub(crate) isolated: Cell<Option<Place>>,
+    /// `mem_hotplug_begin`: one block at a time.
+    pub(crate) mem_hotplug_lock: RwSem,
     /// See [`World::rmap_lock_read`].
     pub(crate) rmap_lock: RwSem,
     pub(crate) zero_refs: Cell<i64>,
@@ -192,7 +192,7 @@ impl World {
             tlbs: Vec::new(),
             mm_cpumask: Cell::new(0),
             lru_disabled: Cell::new(false),
-            isolated: Cell::new(None),
+            mem_hotplug_lock: RwSem::default(),
             rmap_lock: RwSem::default(),
             zero_refs: Cell::new(0),
             births: RefCell::default(),
@@ -414,7 +414,7 @@ impl World {
         self.cache.get_mut().clear();
         self.batches.iter_mut().for_each(|batch| batch.get_mut().clear());
         self.lru_disabled.set(false);
-        self.isolated.set(None);
+        self.mem_hotplug_lock.reset();
         self.mm_cpumask.set(0);
         self.rmap_lock.reset();
         self.zero_refs.set(0);

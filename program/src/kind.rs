@@ -164,7 +164,6 @@ impl Kind {
             self,
             Kind::Mremap
                 | Kind::Collapse
-                | Kind::Offline
                 | Kind::LockPage
                 | Kind::UnlockPage
                 | Kind::UffdRegister

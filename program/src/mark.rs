@@ -139,6 +139,15 @@ pub enum Mark {
     /// References are frozen and every page becomes a folio, held by the operation, `isolated` or
     /// on the LRU. Sees whether they could be frozen.
     Split { folio: Name, isolated: bool },
+    /// `lru_cache_disable`, or enabled again: every folio that is added goes straight to the LRU. Sees
+    /// nothing.
+    LruCacheDisable { on: bool },
+    /// `start_isolate_page_range` of all blocks in which the place has folios. Sees nothing.
+    StartIsolate { place: Place },
+    /// `test_pages_isolated`, `undo_isolate_page_range`. Sees whether nothing is left in them.
+    UndoIsolate,
+    /// `folio_is_longterm_pinnable`. Sees whether it is.
+    Pinnable { folio: Name },
     /// A step of a driver.
     Device(DeviceMark),
 }
@@ -266,6 +275,10 @@ impl Mark {
             Mark::Move { .. } => "move",
             Mark::CanSplit { .. } => "can-split",
             Mark::Split { .. } => "split",
+            Mark::LruCacheDisable { .. } => "lru-cache-disable",
+            Mark::StartIsolate { .. } => "start-isolate",
+            Mark::UndoIsolate => "undo-isolate",
+            Mark::Pinnable { .. } => "pinnable",
             Mark::Device(mark) => mark.name(),
         }
     }

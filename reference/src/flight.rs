@@ -59,7 +59,7 @@ impl State {
                 let pages = &self.handles[usize::from(handle.0)].pages;
                 let got = pages.len() as u32;
                 let may_stay = |page: &Page| match *page {
-                    Page::Of(folio, _) => self.is_longterm_pinnable(folio),
+                    Page::Of(folio, _) => self.lies_where_pins_may(folio),
                     Page::Zero => true,
                 };
                 if longterm && !pages.iter().all(may_stay) {
@@ -97,6 +97,9 @@ impl State {
                 let left = flight.left.then_some(Ret::Err(Errno::EAGAIN));
                 failed.or(left).or(Some(Ret::Ok(0)))
             }
+            // Tested in the end, or there was no room.
+            Op::Offline { .. } => (done == 1 || failed.is_some())
+                .then_some(failed.map_or(Ret::Ok(0), |_| Ret::Err(Errno::EBUSY))),
             Op::Mprotect { mm, .. } => {
                 let ret = failed.unwrap_or(Ret::Ok(0));
                 self.is_protected(mm, span(call)?).then_some(ret)

@@ -60,6 +60,8 @@ pub(crate) struct Folio {
     pub dirty: bool,
     /// Decision 6: on the deferred split list. Not compared.
     pub partially_mapped: bool,
+    /// Its block is being offlined. Not compared.
+    pub isolated: bool,
     /// Kept for large folios. Not compared.
     pub mm_ids: MmIds,
     /// How many folios were born before it.
@@ -76,6 +78,7 @@ reuse_clone!(Folio {
     lru,
     dirty,
     partially_mapped,
+    isolated,
     mm_ids,
     age,
     owners,

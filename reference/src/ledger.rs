@@ -107,6 +107,7 @@ impl Ledger {
         (folio.live, folio.name, folio.order) = (true, name, order);
         (folio.place, folio.anon, folio.age) = (place, anon, age);
         (folio.lru, folio.dirty, folio.partially_mapped) = (false, false, false);
+        folio.isolated = false;
         folio.mm_ids = MmIds::default();
         folio.owners.clear();
         folio.pages.clear();
@@ -215,6 +216,11 @@ impl Ledger {
     /// A migration hands the state to the destination.
     pub fn set_partially_mapped(&mut self, id: FolioId, set: bool) {
         self.folio_mut(id).partially_mapped = set;
+    }
+
+    /// Its block is MIGRATE_ISOLATE.
+    pub fn set_isolated(&mut self, id: FolioId, set: bool) {
+        self.folio_mut(id).isolated = set;
     }
 
     pub fn page_ref(&self, page: Page) -> PageRef {

@@ -31,6 +31,7 @@ mod migrate;
 mod mm;
 mod mm_ids;
 mod mremap;
+mod offline;
 mod page_alloc;
 mod snapshot;
 mod state;

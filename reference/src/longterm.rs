@@ -151,6 +151,12 @@ impl State {
 
     /// `folio_is_longterm_pinnable`.
     pub fn is_longterm_pinnable(&self, folio: FolioId) -> bool {
+        self.lies_where_pins_may(folio) && !self.ledger.folio(folio).isolated
+    }
+
+    /// The part of it that stays true while the folio stays: a block may be isolated, and is given
+    /// back, at any time.
+    pub fn lies_where_pins_may(&self, folio: FolioId) -> bool {
         self.ledger.folio(folio).place == Place::Normal
     }
 
@@ -206,6 +212,6 @@ impl State {
             Some((ObjectId::File(_), _)) => mapped.entry.write && !write,
             None => true,
         };
-        file && self.is_longterm_pinnable(folio)
+        file && self.lies_where_pins_may(folio)
     }
 }

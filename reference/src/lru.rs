@@ -8,17 +8,13 @@ use crate::state::{Done, State, Stop, fail};
 
 impl State {
     /// *Add to LRU* (`folio_add_lru`) on the step's CPU. A full batch is flushed, and so is the
-    /// one that a large folio enters.
+    /// one that a large folio enters, or any while offline has batches off.
     pub fn lru_add(&mut self, folio: FolioId) {
-        if self.now.batches_off {
-            self.ledger.set_lru(folio, true);
-            return;
-        }
         let cpu = self.now.cpu;
         self.ledger.relate(folio, Owner::Batch { cpu });
         let batch = &mut self.batches[usize::from(cpu)];
         batch.push(folio);
-        let full = batch.len() >= usize::from(self.shape.batch);
+        let full = batch.len() >= usize::from(self.shape.batch) || self.lru_disabled;
         if full || self.ledger.folio(folio).order > 0 {
             self.lru_add_drain(cpu);
         }

@@ -208,10 +208,11 @@ impl State {
                 Some(self.seen_page(first))
             }
             Mark::BackOff { mm, vpn } => {
-                let fits = self
-                    .follow_page(mm, vpn, want)
-                    .is_ok_and(|mapped| self.fast_allows(mapped, want));
-                Some(Seen::Flag(!fits))
+                let fits = |mapped| self.fast_allows(mapped, want) && self.pinnable(mapped, want);
+                Some(Seen::Flag(!self.follow_page(mm, vpn, want).is_ok_and(fits)))
+            }
+            Mark::Pinnable { folio } => {
+                Some(Seen::Flag(self.is_longterm_pinnable(self.ledger.find(folio)?)))
             }
             Mark::Undo { pages } => {
                 flight.done = flight.done.checked_sub(pages)?;
@@ -227,10 +228,16 @@ impl State {
         }
     }
 
-    /// Whether GUP-fast takes a page that the slow walk would find here.
+    /// Whether GUP-fast takes a page that the slow walk would find here; that its block is not
+    /// isolated it has asked before.
     fn fast_allows(&self, mapped: Mapped, want: Want) -> bool {
         let Page::Of(folio, _) = mapped.entry.page else { return false };
         !want.longterm || self.longterm_fast(mapped, folio, want.write)
+    }
+
+    fn pinnable(&self, mapped: Mapped, want: Want) -> bool {
+        let Page::Of(folio, _) = mapped.entry.page else { return true };
+        !want.longterm || self.is_longterm_pinnable(folio)
     }
 
     /// I4: pinned anonymous pages are exclusive.

@@ -51,6 +51,19 @@ impl State {
                 }
                 cause.then_some(Seen::Flag(true))
             }
+            Mark::LruCacheDisable { on } => {
+                self.lru_disabled = on;
+                Some(Seen::Nothing)
+            }
+            Mark::StartIsolate { place } => {
+                self.start_isolate(place);
+                Some(Seen::Nothing)
+            }
+            Mark::UndoIsolate => {
+                let empty = self.undo_isolate();
+                (flight.done, flight.error) = (1, (!empty).then_some(Errno::EBUSY));
+                Some(Seen::Flag(empty))
+            }
             Mark::Unwanted { folio } => {
                 let id = self.held(folio)?;
                 let unwanted = self.ledger.folio(id).refcount() == 1;

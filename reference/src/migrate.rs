@@ -1,6 +1,6 @@
-//! Migration and memory offline (ops 4, B9, K5, K6, decision 15).
+//! Migration (ops 4, B9, K5, K6).
 
-use program::{Birth, Errno, MmId, Mode, Place, Site};
+use program::{Birth, Errno, MmId, Mode, Site};
 
 use crate::folio::Owner;
 use crate::ledger::FolioId;
@@ -231,34 +231,5 @@ impl State {
             Owner::Cache { object, index } => self.set_resident(object, index, Some(folio)),
             _ => {}
         }
-    }
-
-    /// Offlines a memory block: every folio moves to `normal`, or the block stays.
-    pub fn offline(&mut self, place: Place) -> Done {
-        if place == Place::Normal {
-            return fail(Errno::EINVAL);
-        }
-        let used = self.ledger.used(Place::Normal) + self.ledger.used(place);
-        if used > self.capacity(Place::Normal) {
-            return fail(Errno::EBUSY);
-        }
-        if self.in_place(place).any(|folio| self.is_locked(folio)) {
-            return Err(Stop::Sleep);
-        }
-        self.lru_add_drain_all();
-        (self.now.place, self.now.fail) = (Place::Normal, None);
-        self.now.batches_off = true;
-        for folio in self.in_place(place).collect::<Vec<_>>() {
-            self.isolate(folio);
-            match self.migrate_pages(vec![folio], Mode::Sync) {
-                Err(Stop::Fail(_)) | Ok(()) => {}
-                Err(stop) => return Err(stop),
-            }
-        }
-        if self.ledger.used(place) == 0 { Ok(()) } else { fail(Errno::EBUSY) }
-    }
-
-    fn in_place(&self, place: Place) -> impl Iterator<Item = FolioId> {
-        self.ledger.live().filter(move |(_, folio)| folio.place == place).map(|(id, _)| id)
     }
 }

@@ -13,8 +13,6 @@ pub(crate) struct Now {
     pub cpu: u8,
     pub place: Place,
     pub fail: Option<Fail>,
-    /// `lru_cache_disable` (offline).
-    pub batches_off: bool,
     /// Attempts so far at the site of `fail`.
     attempts: u32,
     /// Births of the step, for the last part of a name.
@@ -28,24 +26,12 @@ pub(crate) struct Now {
     /// What it copied.
     pub carried: Option<u64>,
 }
-reuse_clone!(Now {
-    number,
-    cpu,
-    place,
-    fail,
-    batches_off,
-    attempts,
-    births,
-    marked,
-    placed,
-    copied,
-    carried
-});
+reuse_clone!(Now { number, cpu, place, fail, attempts, births, marked, placed, copied, carried });
 
 impl Now {
     pub fn begin(&mut self, number: usize, step: &Step) {
         (self.number, self.cpu, self.place, self.fail) = (number, step.cpu, step.place, step.fail);
-        (self.batches_off, self.attempts) = (false, 0);
+        self.attempts = 0;
         self.births.clear();
         (self.marked, self.placed, self.copied, self.carried) = (false, None, false, None);
     }

@@ -74,6 +74,8 @@ pub(crate) struct State {
     pub moves: Vec<(FolioId, FolioId)>,
     /// By CPU: the folios in its lru_add batch.
     pub batches: Vec<Vec<FolioId>>,
+    /// `lru_cache_disable` (offline).
+    pub lru_disabled: bool,
     /// Identity of the next fresh anon_vma.
     pub next_anon_vma: u32,
     /// The running step.
@@ -99,6 +101,7 @@ reuse_clone!(State {
     locks,
     cache,
     batches,
+    lru_disabled,
     next_anon_vma,
     now,
     checks,
@@ -132,6 +135,7 @@ impl State {
         self.cache.iter_mut().for_each(Vec::clear);
         self.batches.iter_mut().for_each(Vec::clear);
         self.batches.resize(usize::from(shape.cpus), Vec::new());
+        self.lru_disabled = false;
         self.next_anon_vma = 0;
         self.create_mm(MmId(0));
     }

@@ -2,7 +2,7 @@
 
 use program::{Birth, Errno, MmId, Site, Thp, Uffd};
 
-use crate::folio::Owner;
+use crate::folio::{Folio, Owner};
 use crate::ledger::FolioId;
 use crate::mm::{Entry, Page, Pmd};
 use crate::state::{Done, State, Stop, fail};
@@ -112,12 +112,13 @@ impl State {
 
     /// A folio for each page of one that is split, held by the operation.
     pub fn parts(&mut self, id: FolioId) -> Vec<FolioId> {
-        let (name, place) = (self.ledger.folio(id).name, self.ledger.folio(id).place);
+        let Folio { name, place, isolated, .. } = *self.ledger.folio(id);
         let contents = self.ledger.folio(id).pages.clone();
         let mut pages = Vec::with_capacity(contents.len());
         for (sub, content) in (0..).zip(contents) {
             let page = self.born(Birth::Split(name, sub), 0, place, true);
             self.ledger.relate(page, Owner::Operation);
+            self.ledger.set_isolated(page, isolated);
             self.ledger.set_exclusive(page, 0, content.exclusive);
             self.ledger.set_data(page, 0, content.data);
             pages.push(page);

@@ -86,10 +86,7 @@ impl<'a> Meaning<'a> {
         *op = match kind {
             Kind::LruAddDrain => Op::LruAddDrain,
             Kind::LruAddDrainAll => Op::LruAddDrainAll,
-            Kind::Offline => {
-                let index = if flags == 0 { 0 } else { 2 - usize::from(flags % 2) };
-                Op::Offline { place: Place::ALL[index] }
-            }
+            Kind::Offline => Op::Offline { place: Place::SYSTEM[usize::from(flags % 3)] },
             Kind::MmapAnon | Kind::MmapShmem | Kind::MmapFilePrivate | Kind::MmapFileShared => {
                 self.mmap(kind, mm)?
             }
