@@ -77,7 +77,7 @@ impl World {
     /// The operation has a device migration from here on.
     fn migrate_begin_mark(&self, cx: &Cx, args: &MigrateVma) {
         let MigrateVma { mm, start, device, select, fault_page, .. } = *args;
-        let fault = fault_page.is_some();
+        let fault = fault_page.map(|page| self.frames.name(page));
         let mark = DeviceMark::Begin { mm, start, device, select, fault };
         self.device_mark(cx, mark, || Seen::Nothing);
     }

@@ -12,8 +12,8 @@ use crate::shape::Place;
 #[expect(missing_docs, reason = "fields are named for what they hold; the table is docs/steps.md")]
 pub enum DeviceMark {
     /// A migration begins: of the pages from `start` on or, without an mm, of a device's own.
-    /// `fault`: for a fault, which holds and has locked the page. Sees nothing.
-    Begin { mm: Option<MmId>, start: u32, device: Device, select: Select, fault: bool },
+    /// `fault`: for a fault, which holds and has locked this page. Sees nothing.
+    Begin { mm: Option<MmId>, start: u32, device: Device, select: Select, fault: Option<Name> },
     /// Its next page is collected, or left alone (`contended`: because somebody uses this folio).
     /// Sees the page, or whether it is a hole to fill.
     Collect { mm: MmId, vpn: u32, contended: Option<Name> },

@@ -34,8 +34,8 @@ pub(crate) struct Migration {
     pub slots: Vec<Slot>,
     pub device: Device,
     pub select: Select,
-    /// For a fault, which holds the page.
-    pub fault: bool,
+    /// The page that the fault holds for which this is (`fault_page`).
+    pub fault: Option<FolioId>,
     pub task: TaskId,
     /// Destinations were allocated, and the pages moved.
     pub paged: bool,
@@ -124,7 +124,7 @@ impl State {
         let slots = Vec::new();
         let (of, start) = (Some(mm), span.start);
         let mut open =
-            Migration { mm: of, start, slots, device, select, fault: false, task, paged: false };
+            Migration { mm: of, start, slots, device, select, fault: None, task, paged: false };
         for (pmd, first, last) in pmds(span.start, span.end, self.ptes) {
             if let Pmd::Huge(entry) = self.pmd(mm, pmd)
                 && !self.split_for_migration(entry)
@@ -198,8 +198,8 @@ impl State {
 
     /// Nobody else refers to a page whose mappings are gone; one more than expected may hold a page
     /// of a device (A13).
-    pub fn checked(&self, fault: bool, id: FolioId) -> bool {
-        let folio = self.ledger.folio(id);
+    pub fn checked(&self, fault: Option<FolioId>, id: FolioId) -> bool {
+        let (folio, fault) = (self.ledger.folio(id), fault == Some(id));
         let (cached, slack) = (folio.cached().is_some(), folio.place.is_zone_device());
         folio.refcount() <= 1 + u64::from(fault) + u64::from(cached) + u64::from(slack)
     }
@@ -239,7 +239,7 @@ impl State {
                     self.set_migration_entry(mm, vpn);
                 }
             }
-            if !self.checked(false, folio) {
+            if !self.checked(None, folio) {
                 if system {
                     self.lru_add(folio);
                 }
@@ -341,8 +341,9 @@ impl State {
             return migrate && self.insert(open, open.start + index as u32, new).is_some();
         };
         // Anonymous memory alone goes to a device; references must be exact now.
+        let fault = open.fault == Some(folio);
         let folio = self.ledger.folio(folio);
-        folio.cached().is_none() && folio.refcount() == 1 + u64::from(open.fault)
+        folio.cached().is_none() && folio.refcount() == 1 + u64::from(fault)
     }
 
     /// `migrate_vma_insert_page`: fills a hole, if it still is one.
@@ -406,7 +407,7 @@ impl State {
             slots,
             device,
             select,
-            fault: false,
+            fault: None,
             task,
             paged: false,
         };

@@ -58,6 +58,7 @@ impl State {
                     _ => TaskId(self.now.cpu),
                 };
                 let slots = Vec::new();
+                let fault = fault.and_then(|name| self.ledger.find(name));
                 let open =
                     Migration { mm, start, slots, device, select, fault, task, paged: false };
                 flight.open = Some(open);
