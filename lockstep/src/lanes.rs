@@ -1,53 +1,70 @@
 //! The interleaving of a phase as text: a line a mark, a lane a CPU.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use program::{DeviceMark, Layout, Mark, Marked, MmId, Seen, text};
 
-use crate::held::{Gutters, held};
+use crate::held::{Gutters, Held, held};
 use crate::names::{self, Names};
 use crate::render::entry_text;
-use crate::verdict::Divergence;
+use crate::verdict::{Divergence, Remark};
+use crate::view::{Frame, View};
 
-/// Marks at either end, and around the one that differs, that are shown of a long trace.
-const ENDS: usize = 60;
-
-/// The marks of the phase of a divergence, with given names, and the locks that were held meanwhile
-/// as bars of letters. Of a long trace, as an operation that loops leaves it, the middle is left
-/// out.
+/// The phase in which the two sides part, with given names: a line a mark, a lane a CPU, and the locks
+/// that were held meanwhile as bars of letters.
 pub fn lanes(found: &Divergence, layout: &Layout, names: &Names) -> String {
-    let Divergence { ref trace, at, .. } = *found;
-    let cpus: BTreeSet<u8> = trace.iter().map(|marked| marked.cpu).collect();
-    let near = |index: usize, other: usize| index.abs_diff(other) <= ENDS / 2;
-    let shown = |&index: &usize| {
-        index < ENDS || trace.len() - index <= ENDS || at.is_some_and(|at| near(index, at))
+    let trace = &found.trace;
+    if trace.is_empty() {
+        return String::new();
+    }
+    let view = View::of(found);
+    let cell = |frame: &Frame| match frame {
+        Frame::Mark(at) => Some((trace[*at].cpu, mark_text(&trace[*at], layout, names))),
+        Frame::Remark(at) => {
+            let Remark { cpu, text, .. } = &found.remarks[*at];
+            Some((*cpu, text.clone()))
+        }
+        Frame::Gap { .. } => None,
     };
-    let rows: Vec<(usize, String)> = (0..trace.len())
-        .filter(shown)
-        .map(|index| (index, mark_text(&trace[index], layout, names)))
-        .collect();
+    let cells: Vec<Option<(u8, String)>> = view.frames.iter().map(cell).collect();
     let mut locks = held(found, names);
-    locks.retain(|held| rows.iter().any(|(index, _)| held.marks.contains(index)));
+    let shown =
+        |frame: &Frame, held: &Held| matches!(frame, Frame::Mark(at) if held.marks.contains(at));
+    locks.retain(|held| view.frames.iter().any(|frame| shown(frame, held)));
     let gutters = Gutters::new(locks);
-    let width = |cpu: u8| {
-        let own = rows.iter().filter(|(index, _)| trace[*index].cpu == cpu);
-        own.map(|(_, text)| text.chars().count()).max().unwrap_or(0)
+    let mut widths: BTreeMap<u8, usize> = BTreeMap::new();
+    for (cpu, text) in cells.iter().flatten() {
+        let width = widths.entry(*cpu).or_insert("cpu0".len());
+        *width = text.chars().count().max(*width);
+    }
+    let row = |start: &str, at: usize, text: &dyn Fn(u8) -> String| {
+        let mut row = start.to_owned();
+        for (&cpu, width) in &widths {
+            let _ = write!(row, "| {}{:width$} ", gutters.at(cpu, at), text(cpu));
+        }
+        row.truncate(row.trim_end_matches([' ', '|']).len());
+        row + "\n"
     };
-    let widths: Vec<(u8, usize)> = cpus.into_iter().map(|cpu| (cpu, width(cpu))).collect();
-    let (mut out, mut next) = (String::new(), 0);
-    for (index, text) in &rows {
-        if *index > next {
-            let _ = writeln!(out, "     … {} marks …", index - next);
-        }
-        next = index + 1;
-        let mut line = if at == Some(*index) { "  >> " } else { "     " }.to_owned();
-        for &(cpu, width) in &widths {
-            let cell = if cpu == trace[*index].cpu { text.as_str() } else { "" };
-            let _ = write!(line, "| {}{cell:width$} ", gutters.at(cpu, *index));
-        }
-        out.push_str(line.trim_end_matches([' ', '|']));
-        out.push('\n');
+    let mut out = row("     ", trace.len(), &|cpu| format!("cpu{cpu}"));
+    let mut now = 0;
+    for (frame, cell) in view.frames.iter().zip(&cells) {
+        let text = |cpu| match cell {
+            Some((own, text)) if *own == cpu => text.clone(),
+            _ => String::new(),
+        };
+        out.push_str(&match frame {
+            Frame::Mark(at) => {
+                now = *at;
+                row(if found.at == Some(now) { "  >> " } else { "     " }, now, &text)
+            }
+            Frame::Remark(_) => row("  >> ", now, &text),
+            Frame::Gap { marks, rounds: 0 } => format!("     … {} marks …\n", marks.len()),
+            Frame::Gap { marks, rounds } => {
+                let round = marks.len() / rounds;
+                format!("     … the {round} marks above {rounds} times more …\n")
+            }
+        });
     }
     out.extend(gutters.legend());
     out

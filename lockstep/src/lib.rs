@@ -30,6 +30,7 @@ mod stuck;
 mod subject;
 mod teardown;
 mod verdict;
+mod view;
 
 pub use compare::{FieldDiff, FolioField, MmField, Value, What, differences};
 pub use expects::Failure;
@@ -38,7 +39,7 @@ pub use invariants::{Violation, broken};
 pub use lanes::{lanes, mark_text};
 pub use names::Names;
 pub use ops::program_hash;
-
+pub use overlap::folio as folio_of;
 pub use permission::Permission;
 pub use root::{guise, root};
 pub use run::{Lockstep, Moment, Options, reference_of};
@@ -46,4 +47,5 @@ pub use scheduler::{Policy, Scheduler};
 pub use signature::{Identity, Sight, Signature, kinds};
 pub use stats::{KindCount, Stats};
 pub use subject::Subject;
-pub use verdict::{Class, Divergence, Drift, Verdict, When};
+pub use verdict::{Class, Divergence, Drift, Remark, Verdict, When};
+pub use view::{Frame, View};

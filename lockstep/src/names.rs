@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use program::{Layout, Name, PageRef, Snapshot, TaskId};
 
+use crate::overlap;
+use crate::verdict::Divergence;
+
 /// Names of the folios of one or more states, for printing only.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
@@ -18,6 +21,13 @@ impl Names {
         for state in states {
             names.learn(state);
         }
+        names
+    }
+
+    /// Names the folios of a divergence: of the two states, then of the marks before them.
+    pub fn at(found: &Divergence) -> Names {
+        let mut names = Names::of([&found.reference, &found.optimized]);
+        found.trace.iter().filter_map(overlap::folio).for_each(|name| names.add(name));
         names
     }
 

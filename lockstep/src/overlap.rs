@@ -49,7 +49,7 @@ pub(crate) fn meetings(trace: &[Marked], mut visit: impl FnMut(usize, usize) -> 
 }
 
 /// The folio that a mark is about.
-pub(crate) fn folio(marked: &Marked) -> Option<Name> {
+pub fn folio(marked: &Marked) -> Option<Name> {
     match (marked.mark, marked.seen) {
         (Mark::Hold { folio, .. } | Mark::Drop { folio, .. } | Mark::Dirty { folio }, _)
         | (Mark::Get { folio } | Mark::Put { folio } | Mark::Busy { folio }, _)

@@ -17,7 +17,7 @@ use crate::scheduler::Scheduler;
 use crate::search;
 use crate::stuck;
 use crate::subject::Subject;
-use crate::verdict::{Class, Divergence, When};
+use crate::verdict::{Class, Divergence, Remark, When};
 
 /// What is kept from phase to phase, and buffers.
 #[derive(Debug, Default)]
@@ -109,7 +109,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         let Stage { scheduler, outs, .. } = &mut stage;
         let verdict = scheduler.run_phase(&mut self.optimized, calls, outs);
         stage.keep(phase, self.optimized.trace());
-        let result = match self.misconduct(verdict) {
+        let result = match self.misconduct(&verdict) {
             Some(field) => Err((field, None)),
             None => self.replay(first, calls, stage.trace()),
         };
@@ -120,21 +120,30 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             Ok(()) if agree => Ok(()),
             Ok(()) => {
                 let divergence = self.diverge(When::Phase(phase));
-                Err(self.drawn(divergence, None))
+                let remarks = self.at_the_end("the states differ");
+                Err(self.drawn(divergence, None, remarks))
             }
             Err((field, at)) => {
+                let remarks =
+                    if at.is_some() { Vec::new() } else { self.remarks(&field, &verdict) };
                 let marked = at.map(|at: usize| self.stage.trace()[at]);
                 let call = marked.and_then(|marked| calls.get(marked.number? - first));
                 let when =
                     call.map_or(When::Phase(phase), |call| When::Step(call.number, *call.step));
                 let (a, b) = (self.reference.snapshot(), self.optimized.snapshot());
-                Err(self.drawn(self.diverged(when, vec![field], a, b), at))
+                Err(self.drawn(self.diverged(when, vec![field], a, b), at, remarks))
             }
         }
     }
 
     /// What a picture of the phase needs besides.
-    fn drawn(&self, mut divergence: Box<Divergence>, at: Option<usize>) -> Box<Divergence> {
+    fn drawn(
+        &self,
+        mut divergence: Box<Divergence>,
+        at: Option<usize>,
+        remarks: Vec<Remark>,
+    ) -> Box<Divergence> {
+        divergence.remarks = remarks;
         divergence.trace = self.stage.trace().to_vec();
         divergence.holdings = self.optimized.holdings();
         divergence.at = at;
@@ -168,19 +177,39 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
     }
 
     /// What the machine, or the optimised side itself, found wrong.
-    fn misconduct(&self, verdict: machine::Verdict) -> Option<FieldDiff> {
+    fn misconduct(&self, verdict: &machine::Verdict) -> Option<FieldDiff> {
         let text = |text: String| Value::Text(text);
         let field =
             |what, found| FieldDiff { what, reference: Value::Absent, optimized: text(found) };
         if let Some((class, found)) = self.optimized.conduct() {
             return Some(field(What::Conduct(class), found));
         }
-        if let machine::Verdict::Conduct(conduct, task) = &verdict {
+        if let machine::Verdict::Conduct(conduct, task) = verdict {
             let found = format!("{conduct} ({})", stuck::who(*task));
             return Some(field(What::Conduct(conduct.class()), found));
         }
-        let (class, found) = stuck::told(&verdict)?;
+        let (class, found) = stuck::told(verdict)?;
         Some(field(What::Machine(class), found))
+    }
+
+    /// Where that went wrong, which no mark says.
+    fn remarks(&self, field: &FieldDiff, verdict: &machine::Verdict) -> Vec<Remark> {
+        let Value::Text(found) = &field.optimized else { return Vec::new() };
+        if let (What::Conduct(_), Some((cpu, at))) = (field.what, self.optimized.blamed()) {
+            return vec![Remark { cpu, at, text: found.clone() }];
+        }
+        match stuck::remarks(verdict, self.stage.trace().len()) {
+            none if none.is_empty() => self.at_the_end(found),
+            stuck => stuck,
+        }
+    }
+
+    /// Something to say of the phase when all of it is over.
+    fn at_the_end(&self, text: &str) -> Vec<Remark> {
+        let trace = self.stage.trace();
+        let remark =
+            |last: &Marked| Remark { cpu: last.cpu, at: trace.len(), text: text.to_owned() };
+        trace.last().map(remark).into_iter().collect()
     }
 
     /// Carries out the marks on the reference. The error says which one does not fit.

@@ -188,7 +188,7 @@ pub fn field(diff: &FieldDiff, layout: &Layout, names: &Names) -> [String; 3] {
 
 /// Every field that differs, with the states' own names for folios.
 pub fn fields(divergence: &crate::Divergence, layout: &Layout) -> Vec<[String; 3]> {
-    let names = Names::of([&divergence.reference, &divergence.optimized]);
+    let names = Names::at(divergence);
     divergence.fields.iter().map(|diff| field(diff, layout, &names)).collect()
 }
 

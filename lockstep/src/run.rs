@@ -416,7 +416,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         fields.sort_by_key(FieldDiff::class);
         let class = fields.first().map_or(Class::Digest, FieldDiff::class);
         let path = self.optimized.path();
-        let (trace, holdings, at) = (Vec::new(), Vec::new(), None);
+        let (trace, holdings, at, remarks) = (Vec::new(), Vec::new(), None, Vec::new());
         Box::new(Divergence {
             class,
             when,
@@ -427,6 +427,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             trace,
             holdings,
             at,
+            remarks,
         })
     }
 }

@@ -3,7 +3,7 @@
 use machine::{Edge, Task, Verdict, Why};
 use optimized::KWORKERS;
 
-use crate::verdict::Class;
+use crate::verdict::{Class, Remark};
 
 /// The class and the words, unless every task ended.
 pub(crate) fn told(verdict: &Verdict) -> Option<(Class, String)> {
@@ -30,6 +30,32 @@ pub(crate) fn told(verdict: &Verdict) -> Option<(Class, String)> {
     })
 }
 
+/// What it says of each task that is stuck, at the end of the trace.
+pub(crate) fn remarks(verdict: &Verdict, end: usize) -> Vec<Remark> {
+    let remark = |Task(task): Task, text: String| {
+        let (cpu, text) = match task.checked_sub(KWORKERS) {
+            Some(cpu) => (cpu, format!("kworker {text}")),
+            None => (task, text),
+        };
+        Remark { cpu, at: end, text }
+    };
+    let rounds = |task: &Task| remark(*task, "goes round for ever".to_owned());
+    let waits = |edge: &Edge| remark(edge.from, wait(edge));
+    match verdict {
+        Verdict::Deadlock(edges) => edges.iter().map(waits).collect(),
+        Verdict::Starvation { denied, waits: edges, spinning, .. } => {
+            let never = denied.iter().map(|(task, _)| remark(*task, "never runs".to_owned()));
+            spinning.iter().map(rounds).chain(never).chain(edges.iter().map(waits)).collect()
+        }
+        Verdict::Livelock { spinning, .. } => spinning.iter().map(rounds).collect(),
+        Verdict::Pending(tasks) => {
+            let waits = |task: &Task| remark(*task, "waits for what the program holds".to_owned());
+            tasks.iter().map(waits).collect()
+        }
+        Verdict::Done | Verdict::Conduct(..) | Verdict::Undecided => Vec::new(),
+    }
+}
+
 /// What a task is called.
 pub(crate) fn who(Task(task): Task) -> String {
     match task.checked_sub(KWORKERS) {
@@ -39,15 +65,18 @@ pub(crate) fn who(Task(task): Task) -> String {
 }
 
 fn edge(edge: &Edge) -> String {
-    let Edge { from, why, on, to } = *edge;
-    let from = who(from);
-    let Some(to) = to.map(who) else { return format!("{from} waits for {on}, which nobody holds") };
+    format!("{} {}", who(edge.from), wait(edge))
+}
+
+/// What somebody waits for.
+fn wait(&Edge { why, on, to, .. }: &Edge) -> String {
+    let Some(to) = to.map(who) else { return format!("waits for {on}, which nobody holds") };
     match why {
-        Why::Lock => format!("{from} waits for {on} of {to}"),
-        Why::Ack => format!("{from} waits for an IPI's answer; {to} has interrupts off"),
-        Why::Work => format!("{from} waits in {on} for the work of {to}"),
-        Why::Cpu => format!("{from} needs the CPU of {to}"),
-        Why::Grace => format!("{from} waits in {on} for {to}"),
+        Why::Lock => format!("waits for {on} of {to}"),
+        Why::Ack => format!("waits for an IPI's answer; {to} has interrupts off"),
+        Why::Work => format!("waits in {on} for the work of {to}"),
+        Why::Cpu => format!("needs the CPU of {to}"),
+        Why::Grace => format!("waits in {on} for {to}"),
     }
 }
 

@@ -74,6 +74,11 @@ pub trait Subject: Model {
     fn holdings(&self) -> Vec<Holding> {
         Vec::new()
     }
+
+    /// The CPU whose task broke the first rule in the last phase, and when.
+    fn blamed(&self) -> Option<(u8, usize)> {
+        None
+    }
 }
 
 impl Subject for World {
@@ -116,6 +121,10 @@ impl Subject for World {
 
     fn holdings(&self) -> Vec<Holding> {
         World::holdings(self)
+    }
+
+    fn blamed(&self) -> Option<(u8, usize)> {
+        World::blamed(self)
     }
 
     fn hits(&self) -> Vec<u64> {

@@ -183,6 +183,20 @@ pub struct Divergence {
     pub holdings: Vec<Holding>,
     /// The mark of which the two sides see different things.
     pub at: Option<usize>,
+    /// Where else it went wrong, in the order of time.
+    pub remarks: Vec<Remark>,
+}
+
+/// What there is to say of a CPU at a moment of a phase that no mark says: here it broke a rule, or
+/// it waits here for ever.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remark {
+    /// The CPU.
+    pub cpu: u8,
+    /// The marks made before, a position in the trace.
+    pub at: usize,
+    /// What happened, about its task: `waits for PTL of task 0`.
+    pub text: String,
 }
 
 /// What a run ends with.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use lockstep::{Class, Lockstep, Options, Verdict, What, render};
+use lockstep::{Class, Divergence, Lockstep, Names, Options, Verdict, What, lanes, render};
 use optimized::{Defect, Defects};
 use program::{Field, Layout, Program, Ret, text};
 
@@ -162,6 +162,17 @@ fn diverges(file: &Path, defect: &str, expected: &str) -> Result<(), Failed> {
         Some(word) => Err(format!("says {word}, found {found:?}").into()),
         None if divergence.class == Class::Digest => Err("a bug of the harness".into()),
         None if words.count() == 0 => Err("no class is stated after `->`".into()),
-        None => Ok(()),
+        None => marked(divergence, &Layout::of(&load(file)?)),
+    }
+}
+
+/// What goes wrong in a phase is marked in its lanes, and they stay short however long it went round.
+fn marked(found: &Divergence, layout: &Layout) -> Result<(), Failed> {
+    let lanes = lanes(found, layout, &Names::at(found));
+    let long = lanes.lines().count() > 300;
+    let pointed = found.trace.is_empty() || lanes.lines().any(|line| line.starts_with("  >> |"));
+    match (pointed, long) {
+        (true, false) => Ok(()),
+        _ => Err(format!("wrong where?\n{lanes}").into()),
     }
 }

@@ -76,6 +76,7 @@ pub struct Machine {
     pub(crate) waiting: Cell<&'static str>,
     pub(crate) time: Cell<u32>,
     conduct: Cell<Option<Conduct>>,
+    blamed: Cell<Option<(u8, usize)>>,
     pub(crate) board: RefCell<Board>,
     /// Whether anybody watches cache lines, and who.
     pub(crate) lined: Cell<bool>,
@@ -103,6 +104,7 @@ impl Default for Machine {
             waiting: Cell::default(),
             time: Cell::default(),
             conduct: Cell::default(),
+            blamed: Cell::default(),
             board: RefCell::default(),
             lined: Cell::default(),
             lines: RefCell::default(),
@@ -117,7 +119,21 @@ impl Machine {
         if self.conduct.get().is_none() {
             self.conduct.set(Some(conduct));
         }
+        self.blame();
         self.attend(BROKEN);
+    }
+
+    /// The CPU that runs did something wrong just now, as the machine or the code on it noticed.
+    #[cold]
+    pub fn blame(&self) {
+        if self.blamed.get().is_none() {
+            self.blamed.set(Some((self.cpu.get(), self.time.get() as usize)));
+        }
+    }
+
+    /// The CPU that was first to blame in the last run, and the time; see [`Machine::set_time`].
+    pub fn blamed(&self) -> Option<(u8, usize)> {
+        self.blamed.get()
     }
 
     /// The first rule broken since [`Machine::begin`].
@@ -132,6 +148,7 @@ impl Machine {
         self.account.set(ALONE_FUEL);
         self.irq_off.set(0);
         self.conduct.set(None);
+        self.blamed.set(None);
     }
 
     /// An executor takes over.

@@ -110,6 +110,11 @@ impl World {
         self.machine.holdings()
     }
 
+    /// The CPU whose task broke the first rule in the last phase, and when.
+    pub fn blamed(&self) -> Option<(u8, usize)> {
+        self.machine.blamed()
+    }
+
     async fn run_cpu(&self, cpu: u8, calls: &[Call<'_>], outs: &[Cell<Outcome>]) {
         for (call, out) in calls.iter().zip(outs).filter(|(call, _)| call.step.cpu == cpu) {
             let cx = self.context(call.number, call.step);

@@ -275,6 +275,7 @@ impl World {
     pub(crate) fn report(&self, conduct: Conduct) {
         if self.conduct.get().is_none() {
             self.conduct.set(Some(conduct));
+            self.machine.blame();
         }
     }
 

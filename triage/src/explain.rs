@@ -121,6 +121,7 @@ fn words(story: &Story) -> Vec<String> {
         let before = at.checked_sub(1).and_then(|at| story.tales[at].counts[0]);
         lines.extend(chapter(tale, before, folio));
     }
+    lines.extend(story.scenes.iter().cloned());
     if story.fields.is_empty() {
         return lines;
     }

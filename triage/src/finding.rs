@@ -286,7 +286,7 @@ fn facts(program: &Program, trouble: &Trouble) -> String {
         );
     }
     if !divergence.trace.is_empty() {
-        let names = Names::of([&divergence.reference, &divergence.optimized]);
+        let names = Names::at(divergence);
         out.push('\n');
         out.push_str(&lockstep::lanes(divergence, &layout, &names));
     }

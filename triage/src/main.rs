@@ -29,6 +29,7 @@ mod manual;
 mod matrix;
 mod minimise;
 mod page;
+mod phrases;
 mod progress;
 mod replay;
 mod report;

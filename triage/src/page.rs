@@ -22,6 +22,8 @@ const NAMES: usize = 200;
 const STRAND: usize = 58;
 const HELD: usize = 18;
 const GAP: usize = 8;
+/// Where gaps are marked.
+const GAPS: usize = 10;
 
 #[derive(Template)]
 #[template(path = "explain.html")]
@@ -59,8 +61,10 @@ struct Phase<'a> {
     curve_base: usize,
     /// Where the count changes.
     dots: Vec<Dot>,
-    /// Where the two sides part.
+    /// Where it goes wrong.
     wrong: Option<usize>,
+    /// Whether marks are left out.
+    gaps: bool,
 }
 
 /// A lock that a CPU took, and the bars of when it held it.
@@ -77,6 +81,8 @@ struct Spot<'a> {
     number: usize,
     text: &'a str,
     divergent: bool,
+    /// Marks are left out here.
+    gap: bool,
 }
 
 struct Lane {
@@ -172,7 +178,7 @@ pub fn render(title: &str, program: &Program, story: &Story, lines: &[String]) -
 /// Marks in the order of time, a lane a CPU; a bar from the first to the last mark of each step, and
 /// below it one for each lock.
 fn phase(weave: &Weave) -> Phase<'_> {
-    let cpus: BTreeSet<u8> = weave.marks.iter().map(|knot| knot.cpu).collect();
+    let cpus: BTreeSet<u8> = weave.knots.iter().filter_map(|knot| knot.cpu).collect();
     let x = |at: usize| NAMES + at * MARK;
     let (mut tops, mut locks, mut top) = (BTreeMap::new(), Vec::new(), 24);
     for &cpu in &cpus {
@@ -194,11 +200,11 @@ fn phase(weave: &Weave) -> Phase<'_> {
     let y = |cpu: u8| tops.get(&cpu).copied().unwrap_or(0);
     let curve_top = top + 16;
     let curve_base = curve_top + CURVE;
-    let counts = || weave.marks.iter().filter_map(|knot| knot.count);
+    let counts = || weave.knots.iter().filter_map(|knot| knot.count);
     let highest = counts().map(scale).fold(1.0, f64::max);
     let level = |count: i64| curve_base - (scale(count) / highest * (CURVE - 20) as f64) as usize;
     let (mut curve, mut dots, mut last) = (String::new(), Vec::new(), None);
-    for (at, knot) in weave.marks.iter().enumerate() {
+    for (at, knot) in weave.knots.iter().enumerate() {
         let Some(count) = knot.count else { continue };
         let (x, y) = (x(at) + MARK / 2, level(count));
         // Steps, not slopes: a count changes at once.
@@ -213,33 +219,35 @@ fn phase(weave: &Weave) -> Phase<'_> {
     }
     let lane = |&cpu: &u8| Lane { name: format!("cpu{cpu}"), y: y(cpu) };
     let bar = |thread: &Thread| Bar {
-        x: x(thread.marks[0]),
+        x: x(thread.knots[0]),
         y: y(thread.cpu),
-        width: (thread.marks[1] - thread.marks[0] + 1) * MARK - 4,
+        width: (thread.knots[1] - thread.knots[0] + 1) * MARK - 4,
         name: format!("{}. {}", thread.number, thread.operation),
     };
     Phase {
         number: weave.phase,
-        width: x(weave.marks.len()) + 10,
+        width: x(weave.knots.len()) + 10,
         height: if last.is_some() { curve_base + 20 } else { curve_top },
         lanes: cpus.iter().map(lane).collect(),
         threads: weave.threads.iter().map(bar).collect(),
         locks,
         knots: (0..)
-            .zip(&weave.marks)
+            .zip(&weave.knots)
             .map(|(at, knot)| Spot {
                 x: x(at) + MARK / 2 - 2,
-                y: y(knot.cpu) + 34,
+                y: knot.cpu.map_or(GAPS, |cpu| y(cpu) + 34),
                 number: at + 1,
                 text: &knot.text,
                 divergent: knot.divergent,
+                gap: knot.cpu.is_none(),
             })
             .collect(),
         curve,
         curve_top,
         curve_base,
         dots,
-        wrong: weave.marks.iter().position(|knot| knot.divergent).map(|at| x(at) + MARK / 2 - 2),
+        gaps: weave.knots.iter().any(|knot| knot.cpu.is_none()),
+        wrong: weave.knots.iter().position(|knot| knot.divergent).map(|at| x(at) + MARK / 2 - 2),
     }
 }
 

@@ -12,6 +12,7 @@ use program::{Foll, HandleId, Layout, Model, Name, Op, PageRef, Program, Snapsho
 
 use crate::guard;
 use crate::judge::Trouble;
+use crate::phrases;
 use crate::weave::{self, Weave};
 
 /// What one step did.
@@ -60,7 +61,9 @@ pub struct Story {
     pub when: String,
     /// The path that the optimised side took last.
     pub path: Option<&'static str>,
-    /// The concurrent phase in which they differ, mark by mark in lanes; else empty.
+    /// The concurrent phase in which they differ, in sentences.
+    pub scenes: Vec<String>,
+    /// The same, mark by mark in lanes; else empty.
     pub lanes: String,
     /// The same to be drawn.
     pub weave: Option<Weave>,
@@ -91,14 +94,16 @@ pub fn tell(program: &Program, defects: Defects) -> Story {
         Some(Trouble::Diverged(found)) => Some(&**found),
         _ => None,
     };
-    let ends = divergence.map(|found| [&found.reference, &found.optimized]);
-    let states = moments.iter().flat_map(|(_, states)| states);
-    let names = Names::of(states.chain(ends.into_iter().flatten()));
+    // As `replay` names them, then the others.
+    let mut names = divergence.map_or_else(Names::default, Names::at);
+    moments.iter().flat_map(|(_, states)| states).for_each(|state| names.learn(state));
     let at = divergence.and_then(|found| match found.when {
         When::Step(number, _) => Some(number),
         _ => None,
     });
-    let folio = divergence.and_then(at_fault).or_else(|| last_touched(&moments));
+    let folio = divergence
+        .and_then(|found| at_fault(found).or_else(|| found.touched()))
+        .or_else(|| last_touched(&moments));
     let foll = handles(program);
     let mut before = BTreeSet::new();
     let mut tales = Vec::new();
@@ -143,6 +148,9 @@ pub fn tell(program: &Program, defects: Defects) -> Story {
             _ => format!("step {}", tales.len() + 1),
         },
         path: divergence.and_then(|found| found.path),
+        scenes: divergence
+            .filter(|found| !found.trace.is_empty())
+            .map_or_else(Vec::new, |found| phrases::phase(program, found, folio, &names)),
         lanes: divergence.map_or_else(String::new, |found| lockstep::lanes(found, &layout, &names)),
         weave: divergence
             .and_then(|found| weave::weave(program, defects, found, &traces, folio, &names)),

@@ -1,7 +1,9 @@
 //! How the steps of a concurrent phase interleaved, mark by mark, and what became of the folio at
 //! fault meanwhile: the reference, carried through the same marks, says how many held it after each.
 
-use lockstep::{Divergence, Held, Names, When, mark_text};
+use std::collections::BTreeSet;
+
+use lockstep::{Divergence, Frame, Held, Names, Remark, View, When, mark_text};
 use optimized::Defects;
 use program::{Call, Layout, Marked, Model, Name, Outcome, Program, Replay};
 use reference::Reference;
@@ -12,9 +14,9 @@ pub struct Weave {
     pub phase: usize,
     /// Its steps, in the order of their first marks.
     pub threads: Vec<Thread>,
-    /// Its marks, in the order of time.
-    pub marks: Vec<Knot>,
-    /// The locks held meanwhile.
+    /// What is shown of it, in the order of time.
+    pub knots: Vec<Knot>,
+    /// The locks held meanwhile, from knot to knot.
     pub locks: Vec<Held>,
 }
 
@@ -26,19 +28,19 @@ pub struct Thread {
     pub cpu: u8,
     /// Its operation as text.
     pub operation: String,
-    /// Its first and last mark; of a step that does not end, the last there is.
-    pub marks: [usize; 2],
+    /// Its first and last knot; of a step that does not end, the last there is.
+    pub knots: [usize; 2],
 }
 
-/// A mark.
+/// A mark, a remark, or where marks are left out.
 pub struct Knot {
-    /// Its CPU.
-    pub cpu: u8,
+    /// Its CPU; none where marks are left out.
+    pub cpu: Option<u8>,
     /// What it is and what it saw.
     pub text: String,
     /// The refcount of the folio at fault after it, by the reference, while it can follow.
     pub count: Option<i64>,
-    /// Whether the two sides see different things here.
+    /// Whether it goes wrong here.
     pub divergent: bool,
 }
 
@@ -68,36 +70,80 @@ pub fn weave(
     let mut shadow = Shadow::new(program, defects, &layout);
     for (&first, phase) in firsts.iter().zip(&program.phases).take(phase) {
         match traces.iter().find(|(number, _)| *number == first) {
-            Some((_, trace)) => shadow.marks(trace, |_| {}),
+            Some((_, trace)) => shadow.marks(trace, |_, _| {}),
             None => (first..first + phase.steps.len()).for_each(|number| shadow.step(number)),
         }
     }
-    let mut counts = Vec::new();
-    shadow.marks(trace, |reference| {
-        let refcount = |name| reference.snapshot().folios.get(&name).map(|view| view.refcount);
-        counts.push(folio.and_then(refcount));
+    let view = View::of(found);
+    let mut counts = vec![None; trace.len()];
+    let mut shown = view.frames.iter().filter_map(|frame| match frame {
+        Frame::Mark(at) => Some(*at),
+        _ => None,
     });
-    let knot = |(at, marked): (usize, &Marked)| Knot {
-        cpu: marked.cpu,
-        text: mark_text(marked, &layout, names),
-        count: counts.get(at).copied().flatten(),
-        divergent: found.at == Some(at),
+    let mut next = shown.next();
+    shadow.marks(trace, |at, reference| {
+        if next == Some(at) {
+            let refcount = |name| reference.snapshot().folios.get(&name).map(|view| view.refcount);
+            counts[at] = folio.and_then(refcount);
+            next = shown.next();
+        }
+    });
+    let knot = |frame: &Frame| match frame {
+        Frame::Mark(at) => Knot {
+            cpu: Some(trace[*at].cpu),
+            text: mark_text(&trace[*at], &layout, names),
+            count: counts[*at],
+            divergent: found.at == Some(*at),
+        },
+        Frame::Remark(at) => {
+            let Remark { cpu, text, .. } = &found.remarks[*at];
+            Knot { cpu: Some(*cpu), text: text.clone(), count: None, divergent: true }
+        }
+        Frame::Gap { marks, rounds } => {
+            let text = match rounds {
+                0 => format!("{} marks", marks.len()),
+                _ => format!("the {} marks before {rounds} times more", marks.len() / rounds),
+            };
+            Knot { cpu: None, text, count: None, divergent: false }
+        }
     };
+    let knots: Vec<Knot> = view.frames.iter().map(knot).collect();
+    let column = |at: usize| view.row(at).min(knots.len() - 1);
     let mut threads: Vec<Thread> = Vec::new();
     for (at, marked) in trace.iter().enumerate() {
         let Some(number) = marked.number else { continue };
         match threads.iter_mut().find(|thread| thread.number == number + 1) {
-            Some(thread) => thread.marks[1] = at,
+            Some(thread) => thread.knots[1] = at,
             None => {
                 let operation = program.steps().nth(number)?.op.to_string();
                 let (number, cpu) = (number + 1, marked.cpu);
-                threads.push(Thread { number, cpu, operation, marks: [at, at] });
+                threads.push(Thread { number, cpu, operation, knots: [at, at] });
             }
         }
     }
-    let marks = trace.iter().enumerate().map(knot).collect();
-    let locks = lockstep::held(found, names);
-    Some(Weave { phase: phase + 1, threads, marks, locks })
+    threads.iter_mut().for_each(|thread| thread.knots = thread.knots.map(column));
+    // What is said of a CPU is about the step that it is in.
+    for (at, knot) in knots.iter().enumerate() {
+        let own = |thread: &&mut Thread| Some(thread.cpu) == knot.cpu && thread.knots[0] < at;
+        if let Some(last) = threads.iter_mut().rfind(own).filter(|_| knot.divergent) {
+            last.knots[1] = last.knots[1].max(at);
+        }
+    }
+    let mut locks = lockstep::held(found, names);
+    for held in &mut locks {
+        let end = if held.marks.end == trace.len() {
+            knots.len()
+        } else {
+            column(held.marks.end - 1) + 1
+        };
+        held.marks = column(held.marks.start)..end;
+    }
+    // Of what repeats, many are at one place.
+    let mut known = BTreeSet::new();
+    locks.retain(|held| {
+        known.insert((held.cpu, held.name.clone(), held.marks.start, held.marks.end))
+    });
+    Some(Weave { phase: phase + 1, threads, knots, locks })
 }
 
 /// The reference, taken where the two sides went.
@@ -126,12 +172,12 @@ impl<'a> Shadow<'a> {
     }
 
     /// Carries marks out as long as the reference sees the same or its state may still tell.
-    fn marks(&mut self, trace: &[Marked], mut after: impl FnMut(&Reference)) {
+    fn marks(&mut self, trace: &[Marked], mut after: impl FnMut(usize, &Reference)) {
         self.reference.begin_phase();
-        for marked in trace {
+        for (at, marked) in trace.iter().enumerate() {
             let call = marked.number.and_then(|number| self.call(number));
             self.reference.mark(call, marked.mark);
-            after(&self.reference);
+            after(at, &self.reference);
         }
         self.reference.end_phase();
     }
