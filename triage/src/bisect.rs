@@ -112,8 +112,8 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
 }
 
 fn over_switches(args: &Args) -> Result<Json, Stop> {
-    let program = args.program.load()?;
-    let on = args.program.defects();
+    let program = args.program.program()?;
+    let on = args.program.asked();
     let shows = |defects: Defects| {
         let mut judge = Judge::new(defects, Options { paranoid: true });
         let trouble = judge.judge(&program);
@@ -182,7 +182,7 @@ impl Switch {
 }
 
 fn over_commits(args: &Args, good: &str, bad: &str, stop: &AtomicBool) -> Result<Json, Stop> {
-    let program = args.program.load()?;
+    let program = args.program.program()?;
     let [good_commit, bad_commit] =
         [good, bad].map(|revision| git(&["rev-parse", "--verify", revision]));
     let (good, bad) = (good_commit?, bad_commit?);

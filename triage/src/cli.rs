@@ -9,6 +9,8 @@ use optimized::{Defect, Defects, Variant};
 use program::{Family, Program};
 
 use crate::exit::Stop;
+use crate::input::Loaded;
+use crate::judge::Judge;
 use crate::{bisect, compare, corpus, explain, export, input, manual, minimise, report, triage};
 
 /// What this build is called: the version, and the commit if it is known.
@@ -246,14 +248,14 @@ pub struct ReplayArgs {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct BytesArg {
     /// Take files for fuzzing-engine inputs: any bytes mean a program, whatever their header
-    #[arg(long)]
+    #[arg(long, visible_alias = "raw")]
     pub bytes: bool,
 }
 
 /// One program, and what to run it on.
 #[derive(Debug, Args)]
 pub struct ProgramArgs {
-    /// The program, in text or byte form; `-` is standard input
+    /// The program, in text or byte form, or a bucket of findings; `-` is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
@@ -263,14 +265,42 @@ pub struct ProgramArgs {
 }
 
 impl ProgramArgs {
-    /// The program.
-    pub fn load(&self) -> Result<Program, Stop> {
-        input::load(&self.file, self.bytes.bytes).map(|loaded| loaded.program)
+    /// The program, and what is to be switched on: what its bucket was found with, if nothing is
+    /// asked for.
+    pub fn load(&self) -> Result<(Program, Defects), Stop> {
+        let loaded = self.read()?;
+        let mut defects = self.asked();
+        let unasked = self.defects.list.is_empty() && self.defects.variant.is_none();
+        if unasked && !loaded.found_with.is_empty() {
+            let with = loaded.found_with.join(" --defect ");
+            if self.file.is_dir() {
+                eprintln!("with --defect {with}, as it was found");
+                let known = loaded.found_with.iter().filter_map(|name| Defect::find(name));
+                known.for_each(|defect| defects.insert(defect));
+            } else {
+                eprintln!("hint: it was found with --defect {with}");
+            }
+        }
+        Ok((loaded.telling(|program| Judge::is_clean(program, defects)), defects))
     }
 
-    /// What is switched on.
-    pub fn defects(&self) -> Defects {
+    /// The program alone.
+    pub fn program(&self) -> Result<Program, Stop> {
+        Ok(self.read()?.telling(|program| Judge::is_clean(program, self.asked())))
+    }
+
+    /// What the command line switches on.
+    pub fn asked(&self) -> Defects {
         self.defects.set()
+    }
+
+    /// A program without operations says nothing.
+    fn read(&self) -> Result<Loaded, Stop> {
+        let loaded = input::load(&input::of_bucket(&self.file), self.bytes.bytes)?;
+        match loaded.program.steps().count() {
+            0 => Err(input::vacuous(&self.file)),
+            _ => Ok(loaded),
+        }
     }
 }
 

@@ -71,10 +71,7 @@ struct Json {
 pub fn run(args: &Args) -> Result<Exit, Stop> {
     let other = args.b.as_ref().unwrap_or(&args.a);
     let load = |path: &Path| {
-        // A bucket of findings stands for its minimal program.
-        let bucket = path.join("minimal.txt");
-        let path = if path.is_dir() { &bucket } else { path };
-        input::load(path, args.bytes.bytes).map(|loaded| loaded.program)
+        input::load(&input::of_bucket(path), args.bytes.bytes).map(|loaded| loaded.program)
     };
     let on = args.defects.set();
     let variant = args.with_variant.unwrap_or(on.variant());

@@ -58,11 +58,7 @@ struct JsonStep {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit, Stop> {
-    let program = args.program.load()?;
-    if program.steps().count() == 0 {
-        return Err(input::vacuous(&args.program.file));
-    }
-    let defects = args.program.defects();
+    let (program, defects) = args.program.load()?;
     let story = story::tell(&program, defects);
     let mut lines = words(&story);
     for defect in finding::on(defects) {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lockstep::{Options, Scheduler};
+use optimized::Defects;
 use program::{Program, Schedule};
 use serde::Serialize;
 
@@ -52,11 +53,8 @@ enum End {
 
 /// Runs the command.
 pub fn run(args: &ExploreArgs) -> Result<Exit, Stop> {
-    let program = args.program.load()?;
-    if program.steps().count() == 0 {
-        return Err(input::vacuous(&args.program.file));
-    }
-    let mut judge = Judge::new(args.program.defects(), Options::default());
+    let (program, defects) = args.program.load()?;
+    let mut judge = Judge::new(defects, Options::default());
     let stop = stop::flag();
     let (bounds, end) = explore(&program, args, &mut judge, &stop);
     let complete = matches!(end, End::Complete);
@@ -71,7 +69,7 @@ pub fn run(args: &ExploreArgs) -> Result<Exit, Stop> {
             (if same { Exit::Finding } else { Exit::NotReproducible }, Some((program, trouble)))
         }
     };
-    tell(args, exit, complete, &bounds, found)
+    tell(args, defects, exit, complete, &bounds, found)
 }
 
 /// Raises the bound until something is found, or there is no more to find.
@@ -117,12 +115,12 @@ fn explore(
 
 fn tell(
     args: &ExploreArgs,
+    defects: Defects,
     exit: Exit,
     complete: bool,
     bounds: &[Bound],
     found: Option<(Program, Box<Trouble>)>,
 ) -> Result<Exit, Stop> {
-    let defects = args.program.defects();
     let (preemptions, last) =
         bounds.last().map_or((0, 0), |last| (last.preemptions, last.schedules));
     let origin = format!("schedule {last} of those with up to {preemptions} preemptions");

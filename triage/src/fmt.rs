@@ -37,7 +37,7 @@ fn read(path: PathBuf, raw: bool) -> Result<Read, Stop> {
                 text::format(&source).map_err(|errors| input::mistakes(&path, &source, &errors))?;
             Ok(Read { same: source == canonical, path, canonical, print })
         }
-        Form::Bytes(program) => {
+        Form::Bytes(program, _) => {
             Ok(Read { path, canonical: program.to_string(), same: false, print: true })
         }
     }

@@ -69,6 +69,11 @@ fn below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// A bucket of findings stands for its minimal program.
+pub fn of_bucket(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("minimal.txt") } else { path.to_owned() }
+}
+
 /// What to call a file in messages.
 pub fn name(path: &Path) -> String {
     if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() }
@@ -94,20 +99,33 @@ pub struct Loaded {
     pub program: Program,
     /// Line of each expectation.
     pub expects: Vec<u32>,
+    /// The defects that it says it was found with.
+    pub found_with: Vec<String>,
+    /// What an engine's input meant to a build of an earlier version, which its header names. To one
+    /// of this version, any header is as good as another.
+    earlier: Option<Program>,
 }
 
-impl From<Program> for Loaded {
-    fn from(program: Program) -> Loaded {
-        Loaded { program, expects: Vec::new() }
+impl Loaded {
+    /// The program as this version reads it, unless that is `clean` and an earlier version read
+    /// another one.
+    pub fn telling(self, clean: impl FnOnce(&Program) -> bool) -> Program {
+        match self.earlier {
+            Some(earlier) if clean(&self.program) => earlier,
+            _ => self.program,
+        }
     }
 }
+
+/// Words before the name of a defect in files that `triage` and `minimise` write.
+pub const FOUND_WITH: &str = "# found with --defect ";
 
 /// An input in either form.
 pub enum Form {
     /// Text, not parsed yet.
     Text(String),
-    /// The program that bytes mean.
-    Bytes(Program),
+    /// The program that bytes mean, and meant to an earlier version.
+    Bytes(Program, Option<Program>),
 }
 
 /// Reads an input. `raw`: any bytes at all mean a program, if there are any.
@@ -119,13 +137,18 @@ pub fn form(path: &Path, raw: bool) -> Result<Form, Stop> {
     if raw {
         let mut program = Program::default();
         Decoder::default().decode(&bytes, &mut program);
-        return Ok(Form::Bytes(program));
+        let old = matches!(codec::decode_strict(&bytes), Err(codec::DecodeError::OldVersion(_)));
+        let earlier = Some(&bytes).filter(|_| old).and_then(|bytes| codec::upgrade(bytes).ok());
+        return Ok(Form::Bytes(program, earlier.map(|bytes| Program::decode(&bytes))));
     }
     if is_bytes(&bytes) {
-        return codec::decode_strict(&bytes).map(Form::Bytes).map_err(|error| {
-            let hint = "`--bytes` reads any bytes, as fuzzing engines do";
-            Stop::Input(format!("error: {}: {error}\n  hint: {hint}", name(path)))
-        });
+        return match codec::decode_strict(&bytes) {
+            Ok(program) => Ok(Form::Bytes(program, None)),
+            Err(error) => {
+                let hint = "`--raw` reads any bytes, as fuzzing engines do";
+                Err(Stop::Input(format!("error: {}: {error}\n  hint: {hint}", name(path))))
+            }
+        };
     }
     source(path, bytes).map(Form::Text)
 }
@@ -134,7 +157,10 @@ pub fn form(path: &Path, raw: bool) -> Result<Form, Stop> {
 pub fn load(path: &Path, raw: bool) -> Result<Loaded, Stop> {
     match form(path, raw)? {
         Form::Text(source) => parse(path, &source),
-        Form::Bytes(program) => Ok(program.into()),
+        Form::Bytes(program, earlier) => {
+            let (expects, found_with) = (Vec::new(), Vec::new());
+            Ok(Loaded { program, expects, found_with, earlier })
+        }
     }
 }
 
@@ -143,7 +169,9 @@ fn parse(path: &Path, source: &str) -> Result<Loaded, Stop> {
     match text::parse(source) {
         Ok(parsed) => {
             let expects = parsed.expects.iter().map(|place| place.line).collect();
-            Ok(Loaded { program: parsed.program, expects })
+            let found_with = source.lines().filter_map(|line| line.strip_prefix(FOUND_WITH));
+            let found_with = found_with.map(|name| name.trim().to_owned()).collect();
+            Ok(Loaded { program: parsed.program, expects, found_with, earlier: None })
         }
         Err(errors) => Err(mistakes(path, source, &errors)),
     }
@@ -158,7 +186,7 @@ pub fn mistakes(path: &Path, source: &str, errors: &[text::ParseError]) -> Stop 
 /// The text of a file.
 fn source(path: &Path, bytes: Vec<u8>) -> Result<String, Stop> {
     String::from_utf8(bytes).map_err(|_| {
-        let hint = "programs are UTF-8 text, or bytes that begin with `ml`; `--bytes` reads any";
+        let hint = "programs are UTF-8 text, or bytes that begin with `ml`; `--raw` reads any";
         Stop::Input(format!("error: {}: neither text nor a program\n  hint: {hint}", name(path)))
     })
 }

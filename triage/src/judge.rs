@@ -88,6 +88,11 @@ impl Judge {
         Judge { lockstep: Lockstep::new(defects), stats: Stats::default(), defects, options }
     }
 
+    /// Whether a program shows nothing with these defects.
+    pub fn is_clean(program: &Program, defects: Defects) -> bool {
+        Judge::new(defects, Options { paranoid: true }).judge(program).is_none()
+    }
+
     /// What was counted since the last call.
     pub fn take_stats(&mut self) -> Stats {
         let mut stats = std::mem::take(&mut self.stats);

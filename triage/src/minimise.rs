@@ -55,6 +55,24 @@ struct Json {
     program: String,
 }
 
+impl Json {
+    /// Of a program that shows nothing.
+    fn clean(program: &Program) -> Json {
+        let (steps, slices) = (program.steps().count(), slices(program));
+        Json {
+            schema_version: 1,
+            class: "clean".to_owned(),
+            steps_before: steps,
+            steps,
+            slices_before: slices,
+            slices,
+            runs: 1,
+            changes: Vec::new(),
+            program: program.to_string(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Change {
     change: &'static str,
@@ -103,11 +121,13 @@ impl Minimiser<'_> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit, Stop> {
-    let program = args.program.load()?;
-    let defects = args.program.defects();
+    let (program, defects) = args.program.load()?;
     let mut judge = Judge::new(defects, Options { paranoid: true });
     let Some(sight) = judge.look(&program) else {
         eprintln!("{}: clean, there is nothing to keep", input::name(&args.program.file));
+        if args.format == Format::Json {
+            write::json(&Json::clean(&program))?;
+        }
         return Ok(Exit::NotReproducible);
     };
     let stop = stop::flag();
@@ -117,7 +137,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     let class = seen.trouble.symptom().class;
     let mut text = format!("# {class}\n");
     for defect in finding::on(defects) {
-        let _ = writeln!(text, "# found with --defect {}", defect.info().name);
+        let _ = writeln!(text, "{}{}", input::FOUND_WITH, defect.info().name);
     }
     let _ = write!(text, "{minimal}");
     if let Some(file) = &args.output {

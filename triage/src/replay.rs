@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::cli::{Format, ReplayArgs};
 use crate::exit::{Exit, Stop};
-use crate::input::Loaded;
 use crate::judge::{Judge, Trouble};
 use crate::{finding, input, write};
 
@@ -33,7 +32,7 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
             let loaded = input::load(&path, args.bytes.bytes)?;
             Ok((path, loaded))
         });
-        let (path, Loaded { program, expects }) = match loaded {
+        let (path, loaded) = match loaded {
             Ok(loaded) => loaded,
             Err(stop) => {
                 stop.say();
@@ -41,6 +40,8 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
                 continue;
             }
         };
+        let expects = loaded.expects.clone();
+        let program = loaded.telling(|program| judge.judge(program).is_none());
         let trouble = judge.judge(&program);
         let says_nothing = program.steps().count() == 0 && program.expects.is_empty();
         if trouble.is_none() && says_nothing && !args.bytes.bytes {

@@ -26,8 +26,8 @@ struct Json {
 
 /// Runs the command.
 pub fn run(args: &ShowArgs) -> Result<Exit, Stop> {
-    let program = args.program.load()?;
-    let mut lockstep = Lockstep::new(args.program.defects());
+    let (program, defects) = args.program.load()?;
+    let mut lockstep = Lockstep::new(defects);
     let mut scribe = Scribe::new(&program);
     let options = Options { paranoid: true };
     let run = || lockstep.observe(&program, &options, |moment| scribe.note(moment));

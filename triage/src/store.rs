@@ -82,6 +82,13 @@ pub struct Run {
     pub title: String,
 }
 
+impl Run {
+    /// Whether both are of one commit with the same switched on.
+    pub fn same_build(&self, other: &Run) -> bool {
+        self.commit == other.commit && self.defects == other.defects
+    }
+}
+
 /// An input of a bucket: `runs/ID.json`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Record {
@@ -143,18 +150,26 @@ impl Store {
         Ok(Store { root: root.to_owned(), buckets, _lock: lock })
     }
 
-    /// The bucket and record of an input, if it is known.
-    pub fn find(&self, id: &str) -> Option<(&Bucket, &Record)> {
-        self.buckets.iter().find_map(|bucket| Some((bucket, bucket.records.get(id)?)))
+    /// The buckets of an input and its record in each. More than one: of commits on which it showed
+    /// different things.
+    pub fn records<'a>(&'a self, id: &str) -> Vec<(&'a Bucket, &'a Record)> {
+        let record = |bucket: &'a Bucket| Some((bucket, bucket.records.get(id)?));
+        self.buckets.iter().filter_map(record).collect()
     }
 
-    /// Adds an input, to the bucket that shares a title with it or to a new one.
-    pub fn add(&mut self, entry: Entry) -> io::Result<()> {
+    /// Puts an input into the bucket that shares a title with it, or into a new one. Where it was
+    /// before it stays, with what it showed now.
+    pub fn put(&mut self, entry: Entry) -> io::Result<()> {
+        let Record { id, sources, runs, .. } = entry.record.clone();
         let meets = |bucket: &Bucket| bucket.verdict.titles.meet(&entry.verdict.titles);
         match self.buckets.iter().position(meets) {
-            Some(at) => self.grow(at, entry),
-            None => self.create(entry),
+            // Two inputs of one pile may be the same program.
+            Some(at) if self.buckets[at].records.contains_key(&id) => {}
+            Some(at) => self.grow(at, entry)?,
+            None => self.create(entry)?,
         }
+        let (mut sources, run) = (sources.into_iter(), runs.into_iter().last());
+        sources.try_for_each(|source| self.again(&id, source, run.clone()))
     }
 
     /// Another source or another run of a known input.
@@ -163,13 +178,15 @@ impl Store {
             let Some(record) = bucket.records.get_mut(id) else { continue };
             let known = record.sources.contains(&source);
             if !known {
-                record.sources.push(source);
+                record.sources.push(source.clone());
             }
+            // Of one commit, one run.
+            let run = run.clone().filter(|run| !record.runs.iter().any(|old| old.same_build(run)));
             if known && run.is_none() {
-                return Ok(());
+                continue;
             }
             record.runs.extend(run);
-            return save(&record_path(&self.root.join(&bucket.name), id), record);
+            save(&record_path(&self.root.join(&bucket.name), id), record)?;
         }
         Ok(())
     }
@@ -251,22 +268,23 @@ pub fn buckets(root: &Path) -> Result<Vec<Bucket>, Stop> {
     for folder in entries(root)? {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if !name.starts_with('.') && folder.join("verdict.json").is_file() {
-            list.push(bucket(&folder, name)?);
+            list.extend(bucket(&folder, name)?);
         }
     }
     Ok(list)
 }
 
-fn bucket(folder: &Path, name: String) -> Result<Bucket, Stop> {
-    let verdict: Verdict = read(&folder.join("verdict.json"))?;
+/// A file that somebody broke does not keep the others from being read, and stays as it is.
+fn bucket(folder: &Path, name: String) -> Result<Option<Bucket>, Stop> {
+    let Some(verdict) = read::<Verdict>(&folder.join("verdict.json"))? else { return Ok(None) };
     let mut records = BTreeMap::new();
     for path in entries(&folder.join("runs"))? {
         if path.extension().is_some_and(|extension| extension == "json") {
-            let record: Record = read(&path)?;
-            records.insert(record.id.clone(), record);
+            let record = read::<Record>(&path)?;
+            records.extend(record.map(|record| (record.id.clone(), record)));
         }
     }
-    Ok(Bucket { name, verdict, records })
+    Ok(Some(Bucket { name, verdict, records }))
 }
 
 fn record_path(folder: &Path, id: &str) -> PathBuf {
@@ -280,13 +298,24 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, Stop> {
     Ok(entries)
 }
 
-fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, Stop> {
+/// `None`: it is broken, and that was said.
+fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>, Stop> {
     #[derive(Deserialize)]
     struct Schema {
         schema_version: u32,
     }
-    let text = fs::read_to_string(path).map_err(|error| bad(path, error))?;
-    let schema: Schema = serde_json::from_str(&text).map_err(|error| bad(path, error))?;
+    let broken = |error: &dyn std::fmt::Display| {
+        eprintln!("error: {}: {error}\n  it is passed over", path.display());
+        Ok(None)
+    };
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => return broken(&error),
+    };
+    let schema: Schema = match serde_json::from_str(&text) {
+        Ok(schema) => schema,
+        Err(error) => return broken(&error),
+    };
     if schema.schema_version != SCHEMA {
         let (theirs, path) = (schema.schema_version, path.display());
         return Err(Stop::Input(format!(
@@ -294,7 +323,7 @@ fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, Stop> {
              folder away and triage its inputs again"
         )));
     }
-    serde_json::from_str(&text).map_err(|error| bad(path, error))
+    serde_json::from_str(&text).map(Some).or_else(|error| broken(&error))
 }
 
 fn save(path: &Path, value: &impl Serialize) -> io::Result<()> {

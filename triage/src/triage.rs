@@ -40,7 +40,7 @@ runs/. A second run adds what is new and loses nothing; an interrupted one goes 
 
 Exit codes:
   0    every input is clean
-  1    there are findings
+  1    an input shows something
   2    wrong usage, or --findings cannot be written
   3    an input cannot be read (the others are done all the same)
   4    inputs that should have shown something did not, and nothing else was found
@@ -70,10 +70,19 @@ pub struct Args {
     format: Format,
 }
 
+/// What a run is called that shows nothing.
+const CLEAN: &str = "clean";
+
 /// What became of an input.
 enum Outcome {
     Clean,
-    Known(String, Source, Option<Run>),
+    /// It is in a bucket, and shows what that is, or nothing any more. The run: of another commit.
+    Known {
+        id: String,
+        source: Source,
+        run: Option<Run>,
+        shows: bool,
+    },
     Finding(Box<Entry>),
     /// Somebody wished for the end before it was done.
     Unfinished,
@@ -83,6 +92,8 @@ enum Outcome {
 struct Json {
     schema_version: u32,
     inputs: usize,
+    /// Not every input was looked at.
+    interrupted: bool,
     clean: Vec<String>,
     unreadable: usize,
     buckets: Vec<JsonBucket>,
@@ -121,7 +132,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
         .build()
         .map_err(|error| Stop::Usage(format!("error: no threads: {error}")))?;
     let bar = progress::bar(Some(inputs.len() as u64), "inputs");
-    let mut clean = Vec::new();
+    let (mut clean, mut findings) = (Vec::new(), 0);
     // In order, a few at a time: whoever is killed leaves what a shorter pile would have given.
     'pile: for some in inputs.chunks(4 * pool.current_num_threads()) {
         let look = |input: &Artifact| clerk.look(input, &store);
@@ -131,17 +142,17 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
             match outcome {
                 Ok(Outcome::Unfinished) => break 'pile,
                 Ok(Outcome::Clean) => clean.push(input.path.display().to_string()),
-                Ok(Outcome::Known(id, source, run)) => store.again(&id, source, run)?,
-                // Two inputs of one chunk may be the same program.
-                Ok(Outcome::Finding(entry)) => match store.find(&entry.record.id) {
-                    Some(_) => {
-                        let Record { id, sources, .. } = entry.record;
-                        for source in sources {
-                            store.again(&id, source, None)?;
-                        }
+                Ok(Outcome::Known { id, source, run, shows }) => {
+                    store.again(&id, source, run)?;
+                    match shows {
+                        true => findings += 1,
+                        false => clean.push(input.path.display().to_string()),
                     }
-                    None => store.add(*entry)?,
-                },
+                }
+                Ok(Outcome::Finding(entry)) => {
+                    store.put(*entry)?;
+                    findings += 1;
+                }
                 Err(problem) => {
                     bar.suspend(|| problem.say());
                     unreadable += 1;
@@ -151,7 +162,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     }
     bar.finish_and_clear();
     let interrupted = stop.load(Ordering::Relaxed);
-    tell(args, &store, inputs.len(), &clean, unreadable)?;
+    tell(args, &store, inputs.len(), &clean, unreadable, interrupted)?;
     if interrupted {
         eprintln!("stopped: not every input was looked at; run it again to go on");
     }
@@ -159,7 +170,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
         Exit::Interrupted
     } else if unreadable > 0 {
         Exit::Partial
-    } else if !store.buckets.is_empty() {
+    } else if findings > 0 {
         Exit::Finding
     } else if !clean.is_empty() && inputs.iter().any(Artifact::raw) {
         Exit::NotReproducible
@@ -212,7 +223,11 @@ impl Clerk {
         if self.stopped() {
             return Ok(Outcome::Unfinished);
         }
-        let program = input::load(&input.path, self.raw || input.raw())?.program;
+        let loaded = input::load(&input.path, self.raw || input.raw())?;
+        if loaded.program.steps().count() == 0 && !input.raw() {
+            return Err(input::vacuous(&input.path));
+        }
+        let program = loaded.telling(|program| self.judge().judge(program).is_none());
         let id = self.id(&program);
         let file = input.path.display().to_string();
         let source = Source { file, engine: input.engine };
@@ -222,33 +237,35 @@ impl Clerk {
             defects: self.names.clone(),
             title: String::new(),
         };
-        if let Some((bucket, record)) = store.find(&id) {
-            let same = |old: &Run| old.commit == run.commit && old.defects == run.defects;
-            if record.runs.iter().any(same) {
-                return Ok(Outcome::Known(id, source, None));
-            }
-            // The same input of another commit: what does this one say?
-            let look = || self.judge().look(&program);
-            let seen = self.verdict(&program, look(), look());
-            if self.stopped() {
-                return Ok(Outcome::Unfinished);
-            }
-            run.title = seen.map_or("clean".to_owned(), |(_, verdict)| verdict.titles.title);
-            if run.title != "clean" && run.title != bucket.verdict.titles.title {
-                eprintln!("{}: shows something else now: {}", source.file, run.title);
-            }
-            return Ok(Outcome::Known(id, source, Some(run)));
+        let known = store.records(&id);
+        let same = |old: &&Run| old.same_build(&run);
+        if let Some(run) = known.iter().flat_map(|(_, record)| &record.runs).find(same) {
+            let shows = run.title != CLEAN;
+            return Ok(Outcome::Known { id, source, run: None, shows });
         }
         let look = || self.judge().look(&program);
         let (first, second) = (look(), look());
-        let Some((minimal, mut verdict)) = self.verdict(&program, first, second) else {
-            return Ok(Outcome::Clean);
-        };
+        let seen = self.verdict(&program, first, second);
         // What is not as small as it gets has other titles.
         if self.stopped() {
             return Ok(Outcome::Unfinished);
         }
+        let Some((minimal, mut verdict)) = seen else {
+            if known.is_empty() {
+                return Ok(Outcome::Clean);
+            }
+            run.title = CLEAN.to_owned();
+            return Ok(Outcome::Known { id, source, run: Some(run), shows: false });
+        };
         run.title.clone_from(&verdict.titles.title);
+        // The same input of another commit may show another bug: then it is of two buckets.
+        let meets = |(bucket, _): &(&Bucket, _)| bucket.verdict.titles.meet(&verdict.titles);
+        if known.iter().any(meets) {
+            return Ok(Outcome::Known { id, source, run: Some(run), shows: true });
+        }
+        if !known.is_empty() {
+            eprintln!("{}: shows something else now: {}", source.file, run.title);
+        }
         let record = Record {
             schema_version: SCHEMA,
             id,
@@ -299,7 +316,7 @@ impl Clerk {
     fn text(&self, minimal: &Program, verdict: &Verdict) -> String {
         let mut text = format!("# {}\n", verdict.titles.title);
         for defect in &self.names {
-            let _ = writeln!(text, "# found with --defect {defect}");
+            let _ = writeln!(text, "{}{defect}", input::FOUND_WITH);
         }
         let _ = write!(text, "{minimal}");
         text
@@ -349,6 +366,7 @@ fn tell(
     inputs: usize,
     clean: &[String],
     unreadable: usize,
+    interrupted: bool,
 ) -> Result<(), Stop> {
     if args.format == Format::Json {
         let bucket = |bucket: &Bucket| JsonBucket {
@@ -360,6 +378,7 @@ fn tell(
         write::json(&Json {
             schema_version: SCHEMA,
             inputs,
+            interrupted,
             clean: clean.to_vec(),
             unreadable,
             buckets: store.buckets.iter().map(bucket).collect(),
@@ -374,7 +393,8 @@ fn tell(
     let plural = if count == 1 { "" } else { "s" };
     let _ = writeln!(
         out,
-        "{inputs} inputs, {} clean, {unreadable} unreadable; {count} bucket{plural} in {}",
+        "{inputs} input{}, {} clean, {unreadable} unreadable; {count} bucket{plural} in {}",
+        if inputs == 1 { "" } else { "s" },
         clean.len(),
         args.findings.display()
     );

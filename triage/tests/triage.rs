@@ -109,6 +109,80 @@ fn a_second_run_adds_and_never_loses() {
 }
 
 #[test]
+fn an_input_of_another_commit_may_show_another_bug() {
+    let dir = directory("another-commit");
+    pile::make(&dir.join("pile"), &[defect("canary")], 1, 1);
+    let args = ["triage", "pile", "--defect", "canary"];
+    assert_code(&run(&dir, &args), 1);
+    // As if an earlier commit had shown something else.
+    let folder = buckets(&dir.join("findings")).into_values().next().expect("one");
+    let edit = |file: &Path, change: &dyn Fn(&mut Value)| {
+        let mut value = json(file);
+        change(&mut value);
+        fs::write(file, value.to_string()).expect("written");
+    };
+    edit(&folder.join("verdict.json"), &|verdict| {
+        verdict["title"] = "an older bug".into();
+        verdict["alternatives"] = Value::Array(Vec::new());
+    });
+    edit(&runs(&folder)[0], &|record| record["runs"][0]["commit"] = "of old".into());
+    let output = run(&dir, &args);
+    assert_code(&output, 1);
+    assert!(err(&output).contains("shows something else now"), "{}", err(&output));
+    let folders = buckets(&dir.join("findings"));
+    assert_eq!(folders.len(), 2, "{folders:?}");
+    let history = |folder: &Path| json(&runs(folder)[0])["runs"].as_array().expect("a list").len();
+    let other = folders.into_values().find(|other| *other != folder).expect("a new one");
+    assert_eq!((history(&folder), history(&other)), (2, 1), "nothing is lost");
+    // Known now: nothing is new, whoever else is in the folder decides nothing.
+    assert_code(&run(&dir, &args), 1);
+    assert_eq!((history(&folder), history(&other)), (2, 1));
+    fs::write(dir.join("good.txt"), GOOD).expect("written");
+    assert_code(&run(&dir, &["triage", "good.txt"]), 0);
+}
+
+#[test]
+fn an_artifact_of_an_earlier_version_shows_what_it_showed() {
+    let dir = directory("earlier");
+    fs::create_dir_all(dir.join("artifacts")).expect("created");
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../program/tests/data/v1");
+    let name = "artifacts/crash-da39a3ee5e6b4b0d3255bfef95601890afd80709";
+    fs::copy(data.join("memory-runs-out.bin"), dir.join(name)).expect("copied");
+    let on = ["--defect", "fork-leaves-parent-writable"];
+    // To this version the same bytes are another program.
+    fs::write(dir.join("now.txt"), out(&run(&dir, &["fmt", "--raw", name]))).expect("written");
+    assert_code(&run(&dir, &[&["replay", "now.txt"], &on[..]].concat()), 0);
+    assert_code(&run(&dir, &[&["replay", "--raw", name], &on[..]].concat()), 1);
+    let output = run(&dir, &[&["triage", "artifacts"], &on[..]].concat());
+    assert_code(&output, 1);
+    assert!(out(&output).contains("1 input, 0 clean, 0 unreadable; 1 bucket"), "{}", out(&output));
+}
+
+#[test]
+fn a_broken_file_is_passed_over_and_a_bucket_is_a_program() {
+    let dir = directory("broken");
+    pile::make(&dir.join("pile"), &[defect("canary")], 2, 1);
+    let args = ["triage", "pile", "--defect", "canary"];
+    assert_code(&run(&dir, &args), 1);
+    let folder = buckets(&dir.join("findings")).into_values().next().expect("one");
+    // A bucket stands for its minimal program, with what it was found with.
+    let bucket = folder.to_str().expect("a path");
+    assert_code(&run(&dir, &["explain", bucket]), 1);
+    assert_code(&run(&dir, &["explain", &format!("{bucket}/minimal.txt")]), 0);
+    assert_code(&run(&dir, &["export", bucket, "--c"]), 0);
+    assert_code(&run(&dir, &["minimise", bucket]), 0);
+    let before = fs::read_to_string(&runs(&folder)[0]).expect("there");
+    fs::write(&runs(&folder)[0], &before[..before.len() / 2]).expect("written");
+    let output = run(&dir, &args);
+    assert_code(&output, 1);
+    assert!(err(&output).contains("it is passed over"), "{}", err(&output));
+    assert_eq!(fs::read_to_string(&runs(&folder)[0]).expect("there").len(), before.len());
+    fs::write(folder.join("verdict.json"), "{").expect("written");
+    assert_code(&run(&dir, &args), 1);
+    assert_eq!(buckets(&dir.join("findings")).len(), 2);
+}
+
+#[test]
 fn whatever_is_given_is_taken_or_refused_with_a_reason() {
     let dir = directory("adverse-triage");
     fs::create_dir_all(dir.join("out/default/crashes")).expect("created");

@@ -26,7 +26,7 @@ Exit codes: 0 done, 3 the program cannot be read or the output not written.";
 /// Arguments of `export`.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// The program, in text or byte form; `-` is standard input
+    /// The program, in text or byte form, or a bucket of findings; `-` is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -67,7 +67,10 @@ struct Json {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit, Stop> {
-    let program = input::load(&args.file, args.raw)?.program;
+    let program = input::load(&input::of_bucket(&args.file), args.raw)?.program;
+    if program.steps().count() == 0 {
+        return Err(input::vacuous(&args.file));
+    }
     let stem = args.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let (form, content) = match args.form {
         Form { rust: true, .. } => ("rust", rust::test(&stem, &program).into_bytes()),
