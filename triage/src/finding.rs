@@ -250,6 +250,13 @@ pub fn beside(program: &Program, trouble: &Trouble) -> String {
     out
 }
 
+/// What to call a phase: the steps that ran beside each other.
+pub fn together(program: &Program, phase: usize) -> String {
+    let before: usize = program.phases[..phase].iter().map(|phase| phase.steps.len()).sum();
+    let last = before + program.phases[phase].steps.len();
+    format!("steps {} to {last} beside each other", before + 1)
+}
+
 /// When the two sides differ, and in which fields.
 fn facts(program: &Program, trouble: &Trouble) -> String {
     let divergence = match trouble {
@@ -264,7 +271,7 @@ fn facts(program: &Program, trouble: &Trouble) -> String {
         When::Step(number, step) => {
             format!("after step {}, {}", number + 1, step)
         }
-        When::Phase(phase) => format!("in phase {}", phase + 1),
+        When::Phase(phase) => together(program, phase),
         When::Ending(step) => {
             format!("when all was given back, after {}", step)
         }

@@ -178,7 +178,6 @@ fn tell(
         (Exit::NotReproducible, ..) => "a finding did not show itself again".to_owned(),
         (Exit::Finding | Exit::Partial, 0, floors) => format!("{floors} floors not reached"),
         (Exit::Finding | Exit::Partial, 1, _) => "1 finding".to_owned(),
-        (Exit::Finding | Exit::Partial, 1, _) => "1 kind of finding".to_owned(),
         (Exit::Finding | Exit::Partial, findings, _) => format!("{findings} kinds of finding"),
     };
     let _ = writeln!(out, "{verdict}");

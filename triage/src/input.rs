@@ -125,7 +125,7 @@ pub enum Form {
     /// Text, not parsed yet.
     Text(String),
     /// The program that bytes mean, and meant to an earlier version.
-    Bytes(Program, Option<Program>),
+    Bytes(Box<Program>, Option<Box<Program>>),
 }
 
 /// Reads an input. `raw`: any bytes at all mean a program, if there are any.
@@ -139,11 +139,12 @@ pub fn form(path: &Path, raw: bool) -> Result<Form, Stop> {
         Decoder::default().decode(&bytes, &mut program);
         let old = matches!(codec::decode_strict(&bytes), Err(codec::DecodeError::OldVersion(_)));
         let earlier = Some(&bytes).filter(|_| old).and_then(|bytes| codec::upgrade(bytes).ok());
-        return Ok(Form::Bytes(program, earlier.map(|bytes| Program::decode(&bytes))));
+        let earlier = earlier.map(|bytes| Box::new(Program::decode(&bytes)));
+        return Ok(Form::Bytes(Box::new(program), earlier));
     }
     if is_bytes(&bytes) {
         return match codec::decode_strict(&bytes) {
-            Ok(program) => Ok(Form::Bytes(program, None)),
+            Ok(program) => Ok(Form::Bytes(Box::new(program), None)),
             Err(error) => {
                 let hint = "`--raw` reads any bytes, as fuzzing engines do";
                 Err(Stop::Input(format!("error: {}: {error}\n  hint: {hint}", name(path))))
@@ -159,7 +160,8 @@ pub fn load(path: &Path, raw: bool) -> Result<Loaded, Stop> {
         Form::Text(source) => parse(path, &source),
         Form::Bytes(program, earlier) => {
             let (expects, found_with) = (Vec::new(), Vec::new());
-            Ok(Loaded { program, expects, found_with, earlier })
+            let earlier = earlier.map(|earlier| *earlier);
+            Ok(Loaded { program: *program, expects, found_with, earlier })
         }
     }
 }

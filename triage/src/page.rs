@@ -49,7 +49,7 @@ struct Page<'a> {
 
 /// A concurrent phase, drawn.
 struct Phase<'a> {
-    number: usize,
+    name: &'a str,
     width: usize,
     height: usize,
     lanes: Vec<Lane>,
@@ -225,7 +225,7 @@ fn phase(weave: &Weave) -> Phase<'_> {
         name: format!("{}. {}", thread.number, thread.operation),
     };
     Phase {
-        number: weave.phase,
+        name: &weave.phase,
         width: x(weave.knots.len()) + 10,
         height: if last.is_some() { curve_base + 20 } else { curve_top },
         lanes: cpus.iter().map(lane).collect(),

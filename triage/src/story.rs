@@ -10,6 +10,7 @@ use lockstep::{Divergence, Lockstep, Names, Options, Value, Verdict, What, When,
 use optimized::Defects;
 use program::{Foll, HandleId, Layout, Model, Name, Op, PageRef, Program, Snapshot, text};
 
+use crate::finding;
 use crate::guard;
 use crate::judge::Trouble;
 use crate::phrases;
@@ -144,7 +145,7 @@ pub fn tell(program: &Program, defects: Defects) -> Story {
             (_, Some(When::Ending(step))) => format!("when all is given back, {}", step.op),
             (_, Some(When::End)) => "when all has been given back".to_owned(),
             (Some(Trouble::Panicked(panic)), _) => format!("{}: {}", panic.place, panic.message),
-            (_, Some(When::Phase(phase))) => format!("phase {}", phase + 1),
+            (_, Some(When::Phase(phase))) => finding::together(program, phase),
             _ => format!("step {}", tales.len() + 1),
         },
         path: divergence.and_then(|found| found.path),

@@ -8,10 +8,12 @@ use optimized::Defects;
 use program::{Call, Layout, Marked, Model, Name, Outcome, Program, Replay};
 use reference::Reference;
 
+use crate::finding;
+
 /// A concurrent phase.
 pub struct Weave {
-    /// Its number, from 1.
-    pub phase: usize,
+    /// What it is called.
+    pub phase: String,
     /// Its steps, in the order of their first marks.
     pub threads: Vec<Thread>,
     /// What is shown of it, in the order of time.
@@ -143,7 +145,8 @@ pub fn weave(
     locks.retain(|held| {
         known.insert((held.cpu, held.name.clone(), held.marks.start, held.marks.end))
     });
-    Some(Weave { phase: phase + 1, threads, knots, locks })
+    let phase = finding::together(program, phase);
+    Some(Weave { phase, threads, knots, locks })
 }
 
 /// The reference, taken where the two sides went.
