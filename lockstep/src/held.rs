@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use machine::Holding;
-use program::{Mark, Marked};
+use program::Name;
 
 use crate::names::Names;
 use crate::verdict::Divergence;
@@ -32,13 +32,10 @@ pub fn held(found: &Divergence, names: &Names) -> Vec<Held> {
     let told = |holding: &Holding| {
         let marks = holding.from..holding.until.unwrap_or(end);
         let only = alike.get(holding.lock).is_none_or(|&most| most == 0);
-        let which = match found.trace.get(holding.from) {
-            // A mark of its own says which folio it is.
-            Some(&Marked { cpu, mark: Mark::Busy { folio }, .. }) if cpu == holding.cpu => {
-                format!(" {}", names.folio(folio))
-            }
-            _ if only => String::new(),
-            _ => format!(" #{}", holding.which + 1),
+        let which = match holding.label {
+            0 if only => String::new(),
+            0 => format!(" #{}", holding.which + 1),
+            folio => format!(" {}", names.folio(Name(folio))),
         };
         let how = if holding.shared { " (read)" } else { "" };
         Held { cpu: holding.cpu, name: format!("{}{which}{how}", holding.lock), marks }

@@ -28,6 +28,8 @@ impl Names {
     pub fn at(found: &Divergence) -> Names {
         let mut names = Names::of([&found.reference, &found.optimized]);
         found.trace.iter().filter_map(overlap::folio).for_each(|name| names.add(name));
+        let locked = found.holdings.iter().map(|held| held.label).filter(|&label| label != 0);
+        locked.for_each(|label| names.add(Name(label)));
         names
     }
 

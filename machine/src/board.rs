@@ -177,7 +177,7 @@ impl Machine {
         let class = board.lockdep.class(lock);
         let (span, cpu, from) = (board.spans.len() as u32, self.cpu.get(), self.time.get());
         board.holds.push(Hold { object, name, class, shared, span });
-        board.spans.push(Span { object, class, cpu, shared, from, until: None });
+        board.spans.push(Span { object, class, label: 0, cpu, shared, from, until: None });
     }
 
     /// Notes that a lock was released, whoever had taken it; whether `name` had.

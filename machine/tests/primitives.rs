@@ -405,6 +405,7 @@ fn what_was_held_is_told_with_the_time() {
     });
     executor.run(&mut slices(1, &[]));
     let spin = |which, until| Holding {
+        label: 0,
         lock: "lock",
         which,
         cpu: 0,
@@ -412,6 +413,7 @@ fn what_was_held_is_told_with_the_time() {
         from: 1,
         until: Some(until),
     };
-    let read = Holding { lock: "sem", which: 0, cpu: 0, shared: true, from: 0, until: None };
+    let read =
+        Holding { lock: "sem", which: 0, label: 0, cpu: 0, shared: true, from: 0, until: None };
     assert_eq!(machine.holdings(), [read, spin(0, 4), spin(1, 3)]);
 }

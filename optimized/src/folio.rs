@@ -185,6 +185,7 @@ impl World {
         let locked = self.frames.lock(head).try_lock(&self.machine, task);
         if locked {
             self.frames.lock_changed(head, task, true);
+            self.label_lock(head);
         }
         locked
     }
@@ -194,6 +195,7 @@ impl World {
         self.pay(Item::Lock, 1);
         self.frames.lock(head).lock(&self.machine, cx.task, "PG_locked").await;
         self.frames.lock_changed(head, cx.task, true);
+        self.label_lock(head);
     }
 
     /// `folio_unlock`.
@@ -205,6 +207,7 @@ impl World {
     pub(crate) fn folio_unlock_as(&self, task: Task, head: Pfn) {
         if let Some(owner) = self.frames.lock(head).owner() {
             self.frames.lock_changed(head, owner, false);
+            self.label_lock(head); // new when it was locked, it may have a name by now
         }
         if self.has(Defect::LostWakeup) {
             self.frames.lock(head).clear(&self.machine, task, "PG_locked");

@@ -93,6 +93,14 @@ impl World {
         self.mark(cx, || (Mark::Busy { folio: self.frames.name(head) }, Seen::Flag(true)));
     }
 
+    /// The lock of this folio, which is held, gets the folio's name in pictures of the phase.
+    #[inline]
+    pub(crate) fn label_lock(&self, head: Pfn) {
+        if self.tracing.get() {
+            self.machine.label(self.frames.lock(head), self.frames.name(head).0);
+        }
+    }
+
     /// Takes transient references: seen by everybody, held by nothing that the program has.
     pub(crate) fn hold(&self, cx: &Cx, head: Pfn, refs: u32, foll: Foll) {
         self.grab(head, refs, Some(foll));
