@@ -281,7 +281,7 @@ impl World {
 
     /// `dmirror_devmem_fault`: `pgmap->ops->migrate_to_ram`. The page is locked and referenced by
     /// the fault. A page that finds no memory stays where it is, and the fault is SIGBUS.
-    pub(crate) async fn migrate_to_ram(&self, cx: &Cx, vmf: Vmf, page: Pfn) -> Result<(), Fault> {
+    pub(crate) async fn migrate_to_ram(&self, cx: &Cx, vmf: &Vmf, page: Pfn) -> Result<(), Fault> {
         self.hit(Path::MigrateToRam);
         let Some(device) = Device::owner(self.frames.place(page)) else { return Ok(()) };
         if self.refused(cx, Site::Driver) {

@@ -71,7 +71,7 @@ impl World {
             return self.forbid(cx, mm, vpn, access);
         };
         let lock = FaultLock::Mmap { retry: true };
-        self.handle_mm_fault(cx, Vmf { mm, vma, vpn, access, lock }).await
+        self.handle_mm_fault(cx, &Vmf { mm, vma, vpn, access, lock }).await
     }
 
     /// The VMA, or its lack, forbids the access (`bad_area`).

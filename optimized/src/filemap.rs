@@ -16,7 +16,7 @@ impl World {
 
     /// `filemap_fault`, `shmem_fault`: the folio for the faulting page, locked and held.
     pub(crate) async fn filemap_fault(&self, cx: &Cx, vmf: &Vmf) -> Result<Pfn, Fault> {
-        let Vmf { mm, vma, vpn, .. } = *vmf;
+        let Vmf { mm, ref vma, vpn, .. } = *vmf;
         let Some(object) = vma.flags.object else { return Err(Fault::Sigbus) };
         let index = vma.pgoff_of(vpn);
         if matches!(object, ObjectId::File(_)) && index >= FILE_PAGES {

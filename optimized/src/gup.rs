@@ -127,7 +127,7 @@ impl World {
                 Follow::Refused(errno) => break errno,
                 other => {
                     let unshare = matches!(other, Follow::Unshare);
-                    match self.faultin_page(cx, mm, vma, vpn, flags, unshare).await {
+                    match self.faultin_page(cx, mm, &vma, vpn, flags, unshare).await {
                         Ok(()) => {}
                         // The fault released mmap_lock: what was got so far stays.
                         Err(Fault::Retry) => {
@@ -156,7 +156,7 @@ impl World {
         &self,
         cx: &Cx,
         mm: MmId,
-        vma: Vma,
+        vma: &Vma,
         vpn: u32,
         flags: GupFlags,
         unshare: bool,
@@ -173,7 +173,8 @@ impl World {
         if nested {
             self.mmap_read_lock(mm).await;
         }
-        let result = self.handle_mm_fault(cx, Vmf { mm, vma, vpn, access, lock }).await;
+        let vmf = Vmf { mm, vma: *vma, vpn, access, lock };
+        let result = self.handle_mm_fault(cx, &vmf).await;
         if nested {
             self.mmap_read_unlock(mm);
         }

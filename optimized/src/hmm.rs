@@ -235,7 +235,7 @@ impl World {
         for vpn in rest.start..rest.end {
             let lock = FaultLock::Mmap { retry: false };
             let vmf = Vmf { mm: range.mm, vma: *vma, vpn, access, lock };
-            if self.handle_mm_fault(cx, vmf).await.is_err() {
+            if self.handle_mm_fault(cx, &vmf).await.is_err() {
                 return Err(Stop::Fail(Errno::EFAULT));
             }
         }

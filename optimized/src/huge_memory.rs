@@ -33,9 +33,9 @@ impl World {
     pub(crate) async fn do_huge_pmd_anonymous_page(
         &self,
         cx: &Cx,
-        vmf: Vmf,
+        vmf: &Vmf,
     ) -> Result<bool, Fault> {
-        self.vmf_anon_prepare(cx, &vmf).await?;
+        self.vmf_anon_prepare(cx, vmf).await?;
         let Some(pfn) = self.folio_alloc(cx, Site::Huge, self.hpage_order(), true) else {
             self.hit(Path::ThpFallback);
             return Ok(false);
@@ -49,11 +49,11 @@ impl World {
         self.ptl_lock(cx, vmf.mm).await;
         let pmd = self.pmd_number(vmf.vpn);
         let empty = self.pmd(vmf.mm, pmd) == Pmd::None;
-        let missing = empty && self.userfaultfd_missing(&vmf);
+        let missing = empty && self.userfaultfd_missing(vmf);
         if empty && !missing {
             self.hit(Path::ThpFault);
             self.map_new_huge(cx, vmf.mm, &vmf.vma, pmd, pfn, deposit);
-            self.fault_mark(cx, &vmf, false, Some(pfn));
+            self.fault_mark(cx, vmf, false, Some(pfn));
         } else {
             if !missing {
                 self.hit(Path::FaultRaced);
@@ -62,7 +62,7 @@ impl World {
             self.folio_put(pfn);
         }
         self.ptl_unlock(cx, vmf.mm);
-        if missing { Err(self.handle_userfault(&vmf).await) } else { Ok(true) }
+        if missing { Err(self.handle_userfault(vmf).await) } else { Ok(true) }
     }
 
     /// `map_anon_folio_pmd`: publishes a huge folio and maps it, exclusive; the allocation
@@ -87,7 +87,7 @@ impl World {
     }
 
     /// `do_huge_pmd_wp_page`. False is VM_FAULT_FALLBACK: the PMD was split.
-    pub(crate) async fn do_huge_pmd_wp_page(&self, cx: &Cx, vmf: Vmf, orig: Pmd) -> bool {
+    pub(crate) async fn do_huge_pmd_wp_page(&self, cx: &Cx, vmf: &Vmf, orig: Pmd) -> bool {
         let number = self.pmd_number(vmf.vpn);
         let Pmd::Huge { pfn, bits, deposit } = orig else { return true };
         if !self.pmd_same_lock(cx, vmf.mm, number, orig).await {
@@ -122,9 +122,9 @@ impl World {
             self.set_pmd(vmf.mm, number, Pmd::Huge { pfn, bits, deposit });
         }
         if reuse {
-            self.fault_mark(cx, &vmf, false, None);
+            self.fault_mark(cx, vmf, false, None);
         } else {
-            self.reusable_mark(cx, &vmf);
+            self.reusable_mark(cx, vmf);
         }
         self.ptl_unlock(cx, vmf.mm);
         if !reuse {

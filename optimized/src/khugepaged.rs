@@ -193,7 +193,7 @@ impl World {
             }
             let lock = FaultLock::Mmap { retry: false };
             let vmf = Vmf { mm, vma: *vma, vpn, access: Access::Read, lock };
-            if self.do_swap_page(cx, vmf, entry).await.is_err() {
+            if self.do_swap_page(cx, &vmf, entry).await.is_err() {
                 return Scan::Fail;
             }
         }

@@ -87,12 +87,12 @@ pub(crate) fn mkwrite(vma: &Vma, bits: Bits) -> Bits {
 
 impl World {
     /// `handle_mm_fault`, `__handle_mm_fault`.
-    pub(crate) async fn handle_mm_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+    pub(crate) async fn handle_mm_fault(&self, cx: &Cx, vmf: &Vmf) -> Result<(), Fault> {
         let pmd = self.pmd_number(vmf.vpn);
         self.machine.point().await;
         let orig = self.pmd(vmf.mm, pmd);
         match orig {
-            Pmd::None if vmf.write() && self.thp_vma_allowable(&vmf) => {
+            Pmd::None if vmf.write() && self.thp_vma_allowable(vmf) => {
                 if self.do_huge_pmd_anonymous_page(cx, vmf).await? {
                     return Ok(());
                 }
@@ -115,7 +115,7 @@ impl World {
     }
 
     /// `handle_pte_fault`. A speculative fault does not look at the tables again.
-    pub(crate) async fn handle_pte_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+    pub(crate) async fn handle_pte_fault(&self, cx: &Cx, vmf: &Vmf) -> Result<(), Fault> {
         self.machine.point().await;
         let orig = match vmf.lock {
             FaultLock::None(seen) => self.spf_orig_pte(&seen, vmf.vpn).await,
@@ -131,7 +131,7 @@ impl World {
                 if vmf.access == Access::Read || bits.write {
                     return Ok(());
                 }
-                if self.pte_same_lock(cx, &vmf, orig).await?.is_none() {
+                if self.pte_same_lock(cx, vmf, orig).await?.is_none() {
                     return Ok(());
                 }
                 self.do_wp_page(cx, vmf, pfn, bits).await
@@ -221,41 +221,41 @@ impl World {
     }
 
     /// `do_anonymous_page`.
-    async fn do_anonymous_page(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
-        let Vmf { mm, vma, vpn, .. } = vmf;
-        self.fault_table(cx, &vmf).await?;
+    async fn do_anonymous_page(&self, cx: &Cx, vmf: &Vmf) -> Result<(), Fault> {
+        let Vmf { mm, ref vma, vpn, .. } = *vmf;
+        self.fault_table(cx, vmf).await?;
         if !vmf.write() {
-            if let Some(table) = self.pte_same_lock(cx, &vmf, Pte::None).await? {
-                if self.userfaultfd_missing(&vmf) {
+            if let Some(table) = self.pte_same_lock(cx, vmf, Pte::None).await? {
+                if self.userfaultfd_missing(vmf) {
                     self.ptl_unlock(cx, mm);
-                    return Err(self.handle_userfault(&vmf).await);
+                    return Err(self.handle_userfault(vmf).await);
                 }
                 self.hit(Path::AnonZeroPage);
-                let bits = page_prot(&vma);
+                let bits = page_prot(vma);
                 self.set_pte(mm, table, vpn, Pte::Present { pfn: ZERO_PFN, bits });
-                self.fault_mark(cx, &vmf, false, None);
+                self.fault_mark(cx, vmf, false, None);
                 self.ptl_unlock(cx, mm);
             }
             return Ok(());
         }
-        self.vmf_anon_prepare(cx, &vmf).await?;
+        self.vmf_anon_prepare(cx, vmf).await?;
         let pfn = self.folio_alloc(cx, Site::Page, 0, true).ok_or(Fault::Oom)?;
-        let locked = self.pte_same_lock(cx, &vmf, Pte::None).await;
+        let locked = self.pte_same_lock(cx, vmf, Pte::None).await;
         let Ok(Some(table)) = locked else {
             self.folio_put(pfn);
             return locked.map(|_| ());
         };
         // Delivered to user space only now: the PTE may have come meanwhile.
-        let missing = self.userfaultfd_missing(&vmf);
+        let missing = self.userfaultfd_missing(vmf);
         if !missing {
             self.hit(Path::AnonPage);
-            self.map_new_anon(cx, mm, table, vpn, pfn, mkwrite(&vma, page_prot(&vma)));
-            self.fault_mark(cx, &vmf, false, Some(pfn));
+            self.map_new_anon(cx, mm, table, vpn, pfn, mkwrite(vma, page_prot(vma)));
+            self.fault_mark(cx, vmf, false, Some(pfn));
         }
         self.ptl_unlock(cx, mm);
         if missing {
             self.folio_put(pfn);
-            return Err(self.handle_userfault(&vmf).await);
+            return Err(self.handle_userfault(vmf).await);
         }
         Ok(())
     }
@@ -307,7 +307,7 @@ impl World {
     }
 
     /// `do_fault`: nothing mapped yet in an object-backed VMA.
-    async fn do_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+    async fn do_fault(&self, cx: &Cx, vmf: &Vmf) -> Result<(), Fault> {
         if !vmf.write() {
             self.do_read_fault(cx, vmf).await
         } else if vmf.vma.flags.shared {
@@ -358,22 +358,22 @@ impl World {
     }
 
     /// `do_read_fault` (fault-around is one page: kernel.md 0.3, decision 4).
-    async fn do_read_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+    async fn do_read_fault(&self, cx: &Cx, vmf: &Vmf) -> Result<(), Fault> {
         self.hit(Path::FileRead);
-        let (prealloc, pfn) = self.fault_folio(cx, &vmf).await?;
+        let (prealloc, pfn) = self.fault_folio(cx, vmf).await?;
         let bits = page_prot(&vmf.vma);
-        let mapped = self.map_file(cx, &vmf, prealloc, pfn, bits).await;
+        let mapped = self.map_file(cx, vmf, prealloc, pfn, bits).await;
         self.fault_folio_done(cx, pfn, mapped);
         Ok(())
     }
 
     /// `do_shared_fault`.
-    async fn do_shared_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+    async fn do_shared_fault(&self, cx: &Cx, vmf: &Vmf) -> Result<(), Fault> {
         self.hit(Path::FileShared);
-        let (prealloc, pfn) = self.fault_folio(cx, &vmf).await?;
+        let (prealloc, pfn) = self.fault_folio(cx, vmf).await?;
         self.set_page_dirty(cx, pfn);
         let bits = mkwrite(&vmf.vma, page_prot(&vmf.vma));
-        let mapped = self.map_file(cx, &vmf, prealloc, pfn, bits).await;
+        let mapped = self.map_file(cx, vmf, prealloc, pfn, bits).await;
         self.fault_folio_done(cx, pfn, mapped);
         Ok(())
     }
@@ -397,11 +397,11 @@ impl World {
     }
 
     /// `do_cow_fault`: the new page is allocated before the cache page is read.
-    async fn do_cow_fault(&self, cx: &Cx, vmf: Vmf) -> Result<(), Fault> {
+    async fn do_cow_fault(&self, cx: &Cx, vmf: &Vmf) -> Result<(), Fault> {
         self.hit(Path::FileCow);
-        self.vmf_anon_prepare(cx, &vmf).await?;
+        self.vmf_anon_prepare(cx, vmf).await?;
         let new = self.folio_alloc(cx, Site::Page, 0, true).ok_or(Fault::Oom)?;
-        let (prealloc, old) = match self.fault_folio(cx, &vmf).await {
+        let (prealloc, old) = match self.fault_folio(cx, vmf).await {
             Ok(found) => found,
             Err(fault) => {
                 self.folio_put(new);
@@ -409,11 +409,11 @@ impl World {
             }
         };
         self.copy_page(cx, new, old).await;
-        match self.finish_fault(cx, &vmf, prealloc).await {
+        match self.finish_fault(cx, vmf, prealloc).await {
             Some(table) => {
                 let bits = mkwrite(&vmf.vma, page_prot(&vmf.vma));
                 self.map_new_anon(cx, vmf.mm, table, vmf.vpn, new, bits);
-                self.fault_mark(cx, &vmf, true, Some(new));
+                self.fault_mark(cx, vmf, true, Some(new));
                 self.ptl_unlock(cx, vmf.mm);
             }
             None => self.folio_put(new),

@@ -14,7 +14,7 @@ use crate::world::{Conduct, Cx, World};
 
 impl World {
     /// `do_swap_page`: an entry that is not present.
-    pub(crate) async fn do_swap_page(&self, cx: &Cx, vmf: Vmf, entry: Pte) -> Result<(), Fault> {
+    pub(crate) async fn do_swap_page(&self, cx: &Cx, vmf: &Vmf, entry: Pte) -> Result<(), Fault> {
         match entry {
             _ if matches!(vmf.lock, FaultLock::None(_)) => {
                 self.hit(Path::SpfSpecial);
@@ -22,7 +22,7 @@ impl World {
             }
             Pte::DevicePrivate { .. } if vmf.lock == FaultLock::Vma => {
                 // migrate_to_ram is not ready to work under the VMA's lock.
-                self.release_fault_lock(&vmf);
+                self.release_fault_lock(vmf);
                 Err(Fault::Retry)
             }
             Pte::Migration { .. } => {
@@ -42,7 +42,7 @@ impl World {
     async fn do_device_private(
         &self,
         cx: &Cx,
-        vmf: Vmf,
+        vmf: &Vmf,
         entry: Pte,
         pfn: Pfn,
     ) -> Result<(), Fault> {
@@ -64,14 +64,14 @@ impl World {
         // Only the owner of the lock takes a reference: one more would stop the migration.
         self.hold(cx, pfn, 1, Foll::Get);
         if self.entry_in_fault() {
-            self.install_migration_entry(cx, &vmf);
+            self.install_migration_entry(cx, vmf);
         }
         self.ptl_unlock(cx, vmf.mm);
         self.migrate_private_page(cx, vmf, pfn).await
     }
 
     /// `migrate_to_ram` of a page that the fault holds and has locked.
-    async fn migrate_private_page(&self, cx: &Cx, vmf: Vmf, pfn: Pfn) -> Result<(), Fault> {
+    async fn migrate_private_page(&self, cx: &Cx, vmf: &Vmf, pfn: Pfn) -> Result<(), Fault> {
         let result = self.migrate_to_ram(cx, vmf, pfn).await;
         if self.entry_in_fault() && !self.has(Defect::OrphanMigrationEntry) {
             self.remove_migration_ptes(cx, pfn, pfn).await;
@@ -87,7 +87,7 @@ impl World {
     }
 
     /// Somebody else has locked the page: waits, and the access is made again.
-    async fn device_private_locked(&self, cx: &Cx, vmf: Vmf, pfn: Pfn) -> Result<(), Fault> {
+    async fn device_private_locked(&self, cx: &Cx, vmf: &Vmf, pfn: Pfn) -> Result<(), Fault> {
         self.hit(Path::DeviceFaultWaits);
         let in_kernel = vmf.lock == FaultLock::Mmap { retry: false };
         let spins = self.has(Defect::SpinStarvesDrain) || self.has(Defect::DrainMovedUp);
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// `remove_device_exclusive_entry`.
-    async fn remove_device_exclusive_entry(&self, cx: &Cx, vmf: Vmf, entry: Pte, pfn: Pfn) {
+    async fn remove_device_exclusive_entry(&self, cx: &Cx, vmf: &Vmf, entry: Pte, pfn: Pfn) {
         // The entry was read without a lock: the folio may be gone.
         let head = self.frames.head(pfn);
         if self.frames.refcount(head) == 0 {

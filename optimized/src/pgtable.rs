@@ -210,7 +210,13 @@ impl World {
 
     #[inline]
     pub(crate) fn pte_term(&self, mm: MmId, vpn: u32, pte: Pte) -> u64 {
-        self.pte_view(pte).map_or(0, |view| digest::entry(mm, vpn, view))
+        let view = match pte {
+            Pte::None => return 0,
+            // Most are: the term of a kind that is known is a few instructions.
+            Pte::Present { pfn, bits } => self.entry_view(pfn, bits),
+            _ => return self.pte_view(pte).map_or(0, |view| digest::entry(mm, vpn, view)),
+        };
+        digest::entry(mm, vpn, view)
     }
 
     /// The PTE that translates the page, through its table; none if there is no table.

@@ -112,7 +112,7 @@ impl World {
             return self.bail(Path::SpfVmaChanged);
         }
         let lock = FaultLock::None(Speculation { sequence, pmd, pte });
-        self.handle_pte_fault(cx, Vmf { mm, vma, vpn, access, lock }).await
+        self.handle_pte_fault(cx, &Vmf { mm, vma, vpn, access, lock }).await
     }
 
     /// What is left to the classic path whatever else is true.

@@ -30,7 +30,7 @@ impl World {
             return forbidden;
         }
         let lock = FaultLock::Vma;
-        let result = self.handle_mm_fault(cx, Vmf { mm, vma, vpn, access, lock }).await;
+        let result = self.handle_mm_fault(cx, &Vmf { mm, vma, vpn, access, lock }).await;
         // A fault that is to be retried gave the lock back itself.
         if result == Err(Fault::Retry) {
             self.hit(Path::VmaLockRetry);

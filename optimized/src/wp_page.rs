@@ -26,7 +26,7 @@ impl World {
     pub(crate) async fn do_wp_page(
         &self,
         cx: &Cx,
-        vmf: Vmf,
+        vmf: &Vmf,
         pfn: Pfn,
         bits: Bits,
     ) -> Result<(), Fault> {
@@ -41,18 +41,18 @@ impl World {
         }
         let head = self.frames.head(pfn);
         if self.frames.anon(head)
-            && (self.frames.exclusive(pfn) || self.wp_can_reuse_anon_folio(cx, &vmf, head))
+            && (self.frames.exclusive(pfn) || self.wp_can_reuse_anon_folio(cx, vmf, head))
         {
             self.hit(if unshare { Path::UnshareReuse } else { Path::WpReuse });
             self.frames.set_exclusive(pfn, true);
             if !unshare {
-                self.set_pte_at(&vmf, Pte::Present { pfn, bits: mkwrite(&vmf.vma, bits) });
+                self.set_pte_at(vmf, Pte::Present { pfn, bits: mkwrite(&vmf.vma, bits) });
             }
-            self.fault_mark(cx, &vmf, false, None);
+            self.fault_mark(cx, vmf, false, None);
             self.ptl_unlock(cx, vmf.mm);
             return Ok(());
         }
-        self.reusable_mark(cx, &vmf);
+        self.reusable_mark(cx, vmf);
         self.hit(match (unshare, self.frames.large(head)) {
             (true, _) => Path::UnshareCopy,
             (false, false) => Path::WpCopy,
@@ -102,7 +102,7 @@ impl World {
     }
 
     /// `wp_page_shared`: page_mkwrite of a regular file (shmem entries are never read-only here).
-    async fn wp_page_shared(&self, cx: &Cx, vmf: Vmf, pfn: Pfn, bits: Bits) -> Result<(), Fault> {
+    async fn wp_page_shared(&self, cx: &Cx, vmf: &Vmf, pfn: Pfn, bits: Bits) -> Result<(), Fault> {
         self.hit(Path::WpShared);
         let head = self.frames.head(pfn);
         self.hold(cx, head, 1, FollKind::Get);
@@ -110,10 +110,10 @@ impl World {
         self.folio_lock(cx, head).await;
         self.set_page_dirty(cx, head);
         let orig = Pte::Present { pfn, bits };
-        if let Ok(Some(table)) = self.pte_same_lock(cx, &vmf, orig).await {
+        if let Ok(Some(table)) = self.pte_same_lock(cx, vmf, orig).await {
             let bits = mkwrite(&vmf.vma, bits);
             self.set_pte(vmf.mm, table, vmf.vpn, Pte::Present { pfn, bits });
-            self.fault_mark(cx, &vmf, false, None);
+            self.fault_mark(cx, vmf, false, None);
             self.ptl_unlock(cx, vmf.mm);
         }
         self.folio_unlock(cx, head);
@@ -128,11 +128,11 @@ impl World {
     }
 
     /// `wp_page_copy`. For anything but the zero page the caller got a reference on the old folio.
-    async fn wp_page_copy(&self, cx: &Cx, vmf: Vmf, old: Pfn, bits: Bits) -> Result<(), Fault> {
-        let Vmf { mm, vma, vpn, .. } = vmf;
+    async fn wp_page_copy(&self, cx: &Cx, vmf: &Vmf, old: Pfn, bits: Bits) -> Result<(), Fault> {
+        let Vmf { mm, ref vma, vpn, .. } = *vmf;
         let held = (old != ZERO_PFN).then(|| self.frames.head(old));
         let put_old = || held.into_iter().for_each(|head| self.unhold(cx, head, 1, FollKind::Get));
-        let new = match self.wp_page_prepare(cx, &vmf).await {
+        let new = match self.wp_page_prepare(cx, vmf).await {
             Ok(new) => new,
             Err(fault) => {
                 put_old();
@@ -143,7 +143,7 @@ impl World {
             self.copy_page(cx, new, old).await;
         }
         let orig = Pte::Present { pfn: old, bits };
-        let locked = self.pte_same_lock(cx, &vmf, orig).await;
+        let locked = self.pte_same_lock(cx, vmf, orig).await;
         let Ok(Some(table)) = locked else {
             self.folio_put(new);
             put_old();
@@ -151,7 +151,7 @@ impl World {
         };
         let bits = match vmf.access {
             Access::Unshare => bits.wrprotect(),
-            _ => mkwrite(&vma, bits),
+            _ => mkwrite(vma, bits),
         };
         // ptep_clear_flush before the new entry is set. What there will be is marked when there is no
         // way back: a speculative fault keeps nobody from changing its VMA during the flush.

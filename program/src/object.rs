@@ -93,7 +93,9 @@ impl Op {
         matches!(self, Op::Gup { longterm: true, .. })
     }
 
-    /// The address space that it works on.
+    /// The address space that it works on. Not inlined: on its own it is a test of a bit, where it
+    /// is asked before a `match` it becomes a jump table of its own.
+    #[inline(never)]
     pub fn mm(&self) -> Option<MmId> {
         mm_of!(*self)
     }

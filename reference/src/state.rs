@@ -66,6 +66,8 @@ pub(crate) struct State {
     pub migrations: Vec<Option<Migration>>,
     /// Devices that were taken away.
     pub removed: [bool; 2],
+    /// A userfaultfd was ever registered for which faults wait.
+    pub armed: bool,
     /// By `LockId`: the locked folio and its holder.
     pub locks: Vec<Option<(FolioId, TaskId)>>,
     /// By object (`State::object_slot`), then by index: the resident folio.
@@ -98,6 +100,7 @@ reuse_clone!(State {
     handles,
     migrations,
     removed,
+    armed,
     locks,
     cache,
     batches,
@@ -131,6 +134,7 @@ impl State {
         self.stale.clear();
         self.migrations.clear();
         self.removed = [false; 2];
+        self.armed = false;
         self.locks.clear();
         self.cache.iter_mut().for_each(Vec::clear);
         self.batches.iter_mut().for_each(Vec::clear);
@@ -149,6 +153,10 @@ impl State {
     /// if it can come upon a locked folio, which it does through its mm or the page cache; for
     /// userfaultfd; or, as the removal of a device does, for pages.
     pub fn may_sleep(&self, op: &Op) -> bool {
+        // In most states there is nothing to sleep on, whatever the operation.
+        if !self.armed && !self.has_locks() {
+            return matches!(op, Op::DeviceEvict { remove: true, .. });
+        }
         match *op {
             Op::DeviceEvict { remove: true, .. } => true,
             Op::DeviceEvict { .. } | Op::Offline { .. } | Op::Unpin { dirty: true, .. } => {
@@ -168,10 +176,13 @@ impl State {
 
     /// Whether a folio such as this is locked.
     fn some_lock(&self, is_it: impl Fn(&Folio) -> bool) -> bool {
-        let held = self.locks.iter().any(Option::is_some);
-        let migrates = || self.migrations.iter().any(Option::is_some);
-        (held || migrates())
+        self.has_locks()
             && self.ledger.live().any(|(_, folio)| folio.locked().is_some() && is_it(folio))
+    }
+
+    /// Whether the program may hold folio locks.
+    fn has_locks(&self) -> bool {
+        self.locks.iter().any(Option::is_some) || self.migrations.iter().any(Option::is_some)
     }
 
     /// Carries out one step.

@@ -15,7 +15,10 @@ impl State {
 
     pub fn uffd(&mut self, mm: MmId, span: Span, uffdio: Uffdio) -> Done<Ret> {
         match uffdio {
-            Uffdio::Register => self.uffd_set(mm, span, Uffd::Missing),
+            Uffdio::Register => {
+                self.armed = true;
+                self.uffd_set(mm, span, Uffd::Missing)
+            }
             Uffdio::RegisterSigbus => self.uffd_set(mm, span, Uffd::Sigbus),
             Uffdio::Unregister => self.uffd_set(mm, span, Uffd::None),
             Uffdio::Copy => return self.uffd_fill(mm, span, true),
