@@ -11,6 +11,7 @@ pub struct Atomic {
     value: Cell<u64>,
 }
 
+#[twice]
 impl Atomic {
     /// A word that starts as `value`.
     pub const fn new(value: u64) -> Atomic {

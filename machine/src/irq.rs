@@ -10,6 +10,7 @@ use crate::machine::{ATOMIC, INTERRUPTS, Machine};
 
 const IRQ: Event = Event::new(0, Access::Irq);
 
+#[twice]
 impl Machine {
     /// `local_irq_disable` (nests), in one step with what came before.
     pub fn irq_disable(&self) {

@@ -1,15 +1,19 @@
 //! The simulated computer: CPUs, tasks, locks, interrupts, and the conduct that they check.
 //!
 //! Kernel code under test is written as `async fn` over shared state in cells; every primitive
-//! here is a scheduling point ([`Machine::point`]). A sequential step is one poll ([`run_alone`]);
-//! an [`Executor`] runs many tasks on many CPUs under a [`Strategy`], which decides at every point
-//! which CPU moves next. Everything is single-threaded and deterministic: the same tasks and the
+//! here is a scheduling point ([`Machine::point`]). An operation that is alone on the machine is a
+//! plain function: the twin that [`twice::twice`] makes of each `async fn` and of every primitive
+//! ([`Machine::point_alone`]), which returns `None` where it would sleep for ever. An [`Executor`]
+//! runs many tasks on many CPUs under a [`Strategy`], which decides at every point which CPU moves
+//! next. Everything is single-threaded and deterministic: the same tasks and the
 //! same decisions give the same run. The crate knows nothing of memory management.
 //!
 //! A primitive yields *before* its effect. Code between two primitives is therefore atomic, which
 //! loses nothing as long as all state that tasks share is read and written through primitives.
 
-mod alone;
+#[macro_use]
+extern crate twice;
+
 mod atomic;
 mod board;
 mod conduct;
@@ -29,7 +33,6 @@ mod tlb;
 mod watch;
 mod work;
 
-pub use alone::run_alone;
 pub use atomic::Atomic;
 pub use conduct::Conduct;
 pub use event::{Access, Event};

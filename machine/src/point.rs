@@ -52,6 +52,7 @@ impl Future for Point<'_> {
     }
 }
 
+#[twice]
 impl Machine {
     fn burn(&self) -> bool {
         self.fuel.set(self.fuel.get() - 1);

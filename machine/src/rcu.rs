@@ -4,6 +4,7 @@ use crate::board::Wait;
 use crate::conduct::Conduct;
 use crate::machine::{Machine, RCU};
 
+#[twice]
 impl Machine {
     /// `rcu_read_lock` (nests).
     #[inline]

@@ -4,6 +4,7 @@ use crate::board::Wait;
 use crate::event::{Access, Event};
 use crate::machine::Machine;
 
+#[twice]
 impl Machine {
     /// `queue_work_on`, in one step with what came before; false if the item is queued already.
     /// An item that runs may be queued again.

@@ -79,24 +79,24 @@ fn a_lock_order_that_could_deadlock_is_found_in_a_run_that_did_not() {
 fn an_operation_alone_that_never_ends_runs_out_of_fuel() {
     let machine = Machine::default();
     machine.begin();
-    let endless = std::pin::pin!(async {
+    let endless = || -> Option<()> {
         loop {
-            machine.cpu_relax().await;
+            machine.cpu_relax_alone()?;
         }
-    });
-    assert_eq!(machine::run_alone::<()>(endless), None);
+    };
+    assert_eq!(endless(), None);
     assert_eq!(machine.conduct(), Some(Conduct::OutOfFuel));
     machine.begin();
     let (lock, sem) = (SpinLock::default(), RwSem::default());
-    let ends = std::pin::pin!(async {
-        lock.lock(&machine, Task(0), "lock").await;
+    let ends = || {
+        lock.lock_alone(&machine, Task(0), "lock")?;
         lock.unlock(&machine, Task(0), "lock");
-        sem.write(&machine, Task(0), "sem").await;
+        sem.write_alone(&machine, Task(0), "sem")?;
         sem.write_unlock(&machine, Task(0), "sem");
-        machine.smp_call(0b11, |cpu| assert_eq!(cpu, 1)).await;
-        machine.synchronize_rcu().await;
-    });
-    assert_eq!(machine::run_alone(ends), Some(()));
+        machine.smp_call_alone(0b11, |cpu| assert_eq!(cpu, 1))?;
+        machine.synchronize_rcu_alone()
+    };
+    assert_eq!(ends(), Some(()));
     machine.end();
     assert_eq!(machine.conduct(), None);
 }

@@ -71,6 +71,7 @@ impl Drivers {
     }
 }
 
+#[twice]
 impl World {
     /// Pages that a driver handles at once (test_hmm: 64; here two tables' worth).
     fn driver_chunk(&self) -> u32 {

@@ -10,6 +10,7 @@ use crate::hmm::HmmRange;
 use crate::pgtable::Pte;
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// `dmirror_read`, `dmirror_write`: through the device's own page table, faulting a page at a
     /// time.

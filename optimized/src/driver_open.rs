@@ -13,6 +13,7 @@ use crate::migrate_device::{MigrateVma, Pfns};
 use crate::pgtable::Pte;
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     #[expect(clippy::too_many_arguments, reason = "they are those of struct migrate_vma")]
     pub(crate) async fn op_migrate_setup(

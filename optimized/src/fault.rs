@@ -7,6 +7,7 @@ use crate::frame::Pfn;
 use crate::memory::{Access, Fault, FaultLock, Vmf};
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// A user access to one page: returns the frame once the entry permits it.
     pub(crate) async fn user_access(

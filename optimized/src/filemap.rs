@@ -7,6 +7,7 @@ use crate::frame::{Mapping, Pfn};
 use crate::memory::{Fault, Vmf};
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// `filemap_get_folio`, without a reference.
     fn cached(&self, object: ObjectId, index: u32) -> Option<Pfn> {

@@ -25,6 +25,7 @@ const COUNTERS: usize = 1 << 55;
 /// FOLL_GET or FOLL_PIN; none while populating.
 pub(crate) type Foll = Option<program::Foll>;
 
+#[twice]
 impl World {
     /// `folio_get` (n references).
     #[inline]

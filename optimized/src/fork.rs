@@ -14,6 +14,7 @@ use crate::world::{Cx, World};
 #[derive(Clone, Copy)]
 struct Refused;
 
+#[twice]
 impl World {
     /// `dup_mmap`.
     pub(crate) async fn fork(&self, cx: &Cx, parent: MmId, child: MmId) -> Result<(), Errno> {
@@ -67,13 +68,7 @@ impl World {
         child: MmId,
         vma: &Vma,
     ) -> Result<(), Refused> {
-        let sequence = &self.mm(parent).write_protect_seq;
-        let raw_write_seqcount = async || {
-            if !self.has(Defect::ForkWithoutSequence) {
-                sequence.write(&self.machine).await;
-            }
-        };
-        raw_write_seqcount().await; // begin
+        self.raw_write_seqcount(parent).await; // begin
         let mut result = Ok(());
         for pmd in self.pmd_number(vma.start)..=self.pmd_number(vma.end - 1) {
             result = self.copy_pmd(cx, parent, child, vma, pmd).await;
@@ -81,8 +76,15 @@ impl World {
                 break;
             }
         }
-        raw_write_seqcount().await; // end
+        self.raw_write_seqcount(parent).await; // end
         result
+    }
+
+    /// `raw_write_seqcount_begin`, `raw_write_seqcount_end`.
+    async fn raw_write_seqcount(&self, parent: MmId) {
+        if !self.has(Defect::ForkWithoutSequence) {
+            self.mm(parent).write_protect_seq.write(&self.machine).await;
+        }
     }
 
     async fn copy_pmd(

@@ -50,6 +50,7 @@ struct Place<'a> {
     limit: u32,
 }
 
+#[twice]
 impl World {
     /// `__get_user_pages_locked`. Appends what it got to `sink` and returns how many pages that
     /// are, or the error if the very first page failed.

@@ -17,6 +17,7 @@ struct Step {
     more: bool,
 }
 
+#[twice]
 impl World {
     /// `gup_fast_fallback`: the lockless prefix, then the slow walk for the rest.
     pub(crate) async fn gup_fast_fallback(

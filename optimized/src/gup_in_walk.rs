@@ -11,6 +11,7 @@ use crate::migrate::Target;
 use crate::variants::Variant;
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// Whether that is how longterm pins are done.
     pub(crate) fn checks_in_walk(&self) -> bool {

@@ -13,6 +13,7 @@ use crate::migrate::Target;
 use crate::variants::Variant;
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// `__gup_longterm_locked`.
     pub(crate) async fn gup_longterm_locked(

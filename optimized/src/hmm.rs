@@ -62,6 +62,7 @@ impl HmmRange {
     }
 }
 
+#[twice]
 impl World {
     /// `hmm_range_fault`: under mmap_lock for read.
     pub(crate) async fn hmm_range_fault(&self, cx: &Cx, range: &mut HmmRange) -> Result<(), Errno> {

@@ -11,6 +11,7 @@ use crate::rmap::Walked;
 use crate::vma::Vma;
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// `thp_vma_suitable_order` for the PMD number given.
     pub(crate) fn thp_vma_suitable(&self, vma: &Vma, pmd: u32) -> bool {

@@ -37,6 +37,7 @@ impl Scan {
     }
 }
 
+#[twice]
 impl World {
     /// `madvise_collapse` of one VMA's piece.
     pub(crate) async fn madvise_collapse(

@@ -3,6 +3,9 @@
 //! A kernel developer finds each function in the file that has its name in Linux. With no
 //! [`Defect`] switched on this is the best correct version; [`defects`] is the catalogue.
 
+#[macro_use]
+extern crate twice;
+
 mod cost;
 mod coverage;
 mod defect_info;

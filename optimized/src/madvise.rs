@@ -5,6 +5,7 @@ use program::{Advice, Errno, Mark, MmId, Seen, Span, VmaFlags};
 use crate::vma::Vma;
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// `do_madvise`.
     pub(crate) async fn do_madvise(

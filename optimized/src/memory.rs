@@ -85,6 +85,7 @@ pub(crate) fn mkwrite(vma: &Vma, bits: Bits) -> Bits {
     Bits { write: bits.write || vma.writable(), dirty: vma.writenotify(), ..bits }
 }
 
+#[twice]
 impl World {
     /// `handle_mm_fault`, `__handle_mm_fault`.
     pub(crate) async fn handle_mm_fault(&self, cx: &Cx, vmf: &Vmf) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ use crate::world::{Cx, World};
 
 const MEM_HOTPLUG_LOCK: &str = "mem_hotplug_lock";
 
+#[twice]
 impl World {
     /// `memory_block_offline`, then online again, of every block of the place in which something is.
     pub(crate) async fn memory_block_offline(&self, cx: &Cx, place: Place) -> Result<(), Errno> {

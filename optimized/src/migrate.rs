@@ -35,6 +35,7 @@ enum Unmap {
     Freed,
 }
 
+#[twice]
 impl World {
     /// `migrate`: isolates the folio mapped at the address and migrates it.
     pub(crate) async fn migrate_at(
@@ -49,8 +50,9 @@ impl World {
         let isolated = self.add_folio_for_migration(cx, mm, vpn).await;
         self.ptl_unlock(cx, mm);
         self.mmap_read_unlock(mm);
+        let folio = isolated?;
         let target = Target { place: cx.place, inject: true };
-        self.migrate_isolated(cx, vec![isolated?], mode, target).await
+        self.migrate_isolated(cx, vec![folio], mode, target).await
     }
 
     /// `add_folio_for_migration`: isolates the folio mapped at an address.

@@ -42,6 +42,7 @@ pub(crate) struct MigrateVma {
     pub task: Task,
 }
 
+#[twice]
 impl World {
     /// `migrate_vma_setup`. Ok: the pages that are ready to move, holes among them.
     pub(crate) async fn migrate_vma_setup(

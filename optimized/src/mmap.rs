@@ -11,6 +11,7 @@ use crate::vma::Vma;
 use crate::vma_table::VmaId;
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// `do_mmap`: a new VMA at a fresh place. `area` names the shmem object of a shared anonymous one.
     pub(crate) async fn do_mmap(

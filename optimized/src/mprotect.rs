@@ -10,6 +10,7 @@ use crate::pgtable::{Bits, Migration, Pmd, Pte, Table};
 use crate::vma::Vma;
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// `do_mprotect_pkey`.
     pub(crate) async fn do_mprotect(

@@ -9,6 +9,7 @@ use crate::pgtable::{Pmd, Pte, Table};
 use crate::vma::Vma;
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// `mremap` with MREMAP_FIXED to a fresh place (`mremap_to`, `move_vma`).
     pub(crate) async fn mremap(

@@ -12,6 +12,7 @@ use crate::variants::Variant;
 use crate::vma::Vma;
 use crate::world::{Conduct, Cx, World};
 
+#[twice]
 impl World {
     /// `do_swap_page`: an entry that is not present.
     pub(crate) async fn do_swap_page(&self, cx: &Cx, vmf: &Vmf, entry: Pte) -> Result<(), Fault> {

@@ -1,7 +1,5 @@
 //! Pinning without handles: a caller that pins and unpins, and nothing else. For benchmarks.
 
-use std::pin::pin;
-
 use program::{Entry, Foll, Form, MmId, Op, Place, Span, Step};
 
 use crate::gup::GupFlags;
@@ -35,7 +33,7 @@ impl World {
     pub fn pin_and_unpin(&self, mm: MmId, span: Span, how: Pinning, buffers: &mut Buffers) -> u32 {
         let step = Step { cpu: 0, op: Op::Nop, place: Place::Normal, fail: None };
         let cx = self.context(0, &step);
-        self.alone(pin!(async {
+        self.alone(|| {
             let Pinning { entry, longterm, form } = how;
             let unlockable = entry != Entry::Slow;
             let foll = Some(Foll::Pin);
@@ -48,9 +46,9 @@ impl World {
                 Form::Range => &mut held.ranges,
             };
             let got = if self.variant() == Variant::Vfio {
-                self.vfio_pin_pages_remote(&cx, mm, span, entry, flags, sink, false).await
+                self.vfio_pin_pages_remote_alone(&cx, mm, span, entry, flags, sink, false)?
             } else {
-                self.gup(&cx, mm, span, entry, flags, sink).await
+                self.gup_alone(&cx, mm, span, entry, flags, sink)?
             };
             if self.variant() == Variant::Vfio {
                 for &page in &held.pages {
@@ -59,10 +57,10 @@ impl World {
             } else {
                 taken.pages.extend(held.pages.iter().copied().map(Some));
                 std::mem::swap(&mut taken.ranges, &mut held.ranges.list);
-                self.unpin(&cx, taken, Foll::Pin, form, false).await;
+                self.unpin_alone(&cx, taken, Foll::Pin, form, false)?;
                 std::mem::swap(&mut taken.ranges, &mut held.ranges.list);
             }
-            got.unwrap_or(0)
-        }))
+            Some(got.unwrap_or(0))
+        })
     }
 }

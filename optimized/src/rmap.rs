@@ -28,6 +28,7 @@ struct Piece {
 
 const RMAP_LOCK: &str = "i_mmap_rwsem or anon_vma lock";
 
+#[twice]
 impl World {
     /// `folio_remove_rmap_pte`: the page loses one PTE mapping; the reference stays.
     pub(crate) fn folio_remove_rmap_pte(&self, pfn: Pfn) {

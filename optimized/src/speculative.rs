@@ -43,6 +43,7 @@ impl Speculation {
     }
 }
 
+#[twice]
 impl World {
     /// `handle_speculative_fault`. `Retry`: to be handled under mmap_lock; anything else is final.
     pub(crate) async fn handle_speculative_fault(

@@ -1,7 +1,5 @@
 //! One step from the vocabulary to the kernel function that does it.
 
-use std::pin::pin;
-
 use machine::Task;
 use program::{
     Call, Entry, Errno, Foll, Form, HandleId, LockId, Mark, MmId, Model, Op, Outcome, Place,
@@ -21,7 +19,7 @@ impl Model for World {
 
     fn step(&mut self, call: Call<'_>, out: &mut Outcome) {
         let cx = self.context(call.number, call.step);
-        out.ret = self.alone(pin!(self.perform(&cx, call, &mut out.data)));
+        out.ret = self.alone(|| self.perform_alone(&cx, call, &mut out.data));
     }
 
     fn digest(&self) -> u64 {
@@ -35,14 +33,15 @@ impl Model for World {
     fn teardown(&mut self) {
         let step = Step { cpu: 0, op: Op::Nop, place: Place::Normal, fail: None };
         let cx = self.context(0, &step);
-        self.alone(pin!(async {
-            self.lru_add_drain_all().await;
-            self.truncate_inode_pages(&cx, |_| true).await;
-        }));
+        self.alone(|| {
+            self.lru_add_drain_all_alone()?;
+            self.truncate_inode_pages_alone(&cx, |_| true)
+        });
     }
 }
 
 /// One async function an operation that needs more than a call.
+#[twice]
 impl World {
     /// Any operation, on a machine that others may use at the same time.
     pub(crate) async fn perform(&self, cx: &Cx, call: Call<'_>, data: &mut Vec<u64>) -> Ret {

@@ -7,6 +7,7 @@ use crate::defects::Defect;
 use crate::frame::Pfn;
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// `folio_add_lru`: into this CPU's batch, with a reference.
     pub(crate) fn folio_add_lru(&self, cx: &Cx, head: Pfn) {

@@ -47,6 +47,7 @@ impl MmuGather {
     }
 }
 
+#[twice]
 impl World {
     /// A phase is about to begin, and this step was an access earlier in the program: the TLB of its
     /// CPU has what it left.

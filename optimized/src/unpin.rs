@@ -24,6 +24,7 @@ impl Taken {
     }
 }
 
+#[twice]
 impl World {
     /// `put`, `unpin`.
     pub(crate) async fn op_unpin(

@@ -21,6 +21,7 @@ enum Fill {
     ZeroPage,
 }
 
+#[twice]
 impl World {
     /// `userfaultfd_ioctl`.
     pub(crate) async fn userfaultfd_ioctl(

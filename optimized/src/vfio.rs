@@ -7,6 +7,7 @@ use crate::gup::{GupFlags, nth_page};
 use crate::gup_sink::Sink;
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// `vfio_pin_pages_remote`. With `skip_tails` it takes what follows a page of a compound page
     /// in the address space for its tails, and spares itself the calls (Jordan in S4).

@@ -68,6 +68,7 @@ impl Vma {
     }
 }
 
+#[twice]
 impl World {
     /// `vma_lookup`.
     #[inline]

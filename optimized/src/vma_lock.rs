@@ -13,6 +13,7 @@ use crate::vma::Vma;
 use crate::vma_table::VmaId;
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// The fault under the VMA's lock (the first half of `do_user_addr_fault`). `Retry`: to be
     /// handled under mmap_lock.

@@ -2,11 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::pin::Pin;
 
-use machine::{
-    Machine, Read, RwSem, SeqCount, Spin, SpinLock, Taking, Task, Tlb, Write, run_alone,
-};
+use machine::{Machine, Read, RwSem, SeqCount, Spin, SpinLock, Taking, Task, Tlb, Write};
 use program::{
     Birth, Fail, LockId, Mark, Marked, MmId, Model, Name, ObjectId, Place, Seen, Shape, Step,
     TaskId, digest,
@@ -175,6 +172,7 @@ impl Default for World {
     }
 }
 
+#[twice]
 impl World {
     /// A machine of the default shape.
     pub fn new() -> World {
@@ -383,11 +381,12 @@ impl World {
         self.births.borrow_mut().clear();
     }
 
-    /// Runs an operation alone on the machine, with the accounting of its conduct.
-    pub(crate) fn alone<T: Default>(&self, operation: Pin<&mut impl Future<Output = T>>) -> T {
+    /// Runs an operation alone on the machine, with the accounting of its conduct. `None`: it sleeps
+    /// and nobody can wake it.
+    pub(crate) fn alone<T: Default>(&self, operation: impl FnOnce() -> Option<T>) -> T {
         self.machine.begin();
         self.begin();
-        match run_alone(operation) {
+        match operation() {
             Some(value) => {
                 self.machine.end();
                 self.vma_quiesce();

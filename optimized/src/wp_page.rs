@@ -9,6 +9,7 @@ use crate::memory::{Access, Fault, Vmf, mkwrite};
 use crate::pgtable::{Bits, Pmd, Pte};
 use crate::world::{Cx, World};
 
+#[twice]
 impl World {
     /// `copy_mc_user_highpage`.
     pub(crate) async fn copy_page(&self, cx: &Cx, to: Pfn, from: Pfn) {

@@ -21,6 +21,7 @@ pub struct BitLock {
     owner: Cell<Option<Task>>,
 }
 
+#[twice]
 impl BitLock {
     /// The holder.
     #[inline]

@@ -19,6 +19,7 @@ pub struct RwSem {
     closed: Cell<bool>,
 }
 
+#[twice]
 impl RwSem {
     /// `down_read`.
     #[inline]

@@ -11,6 +11,7 @@ pub struct SeqCount {
     sequence: Cell<u32>,
 }
 
+#[twice]
 impl SeqCount {
     /// `raw_write_seqcount_begin` / `_end`, in one step with what came before.
     pub fn bump(&self) {

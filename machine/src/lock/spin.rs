@@ -18,6 +18,7 @@ pub struct SpinLock {
     owner: Cell<Option<Task>>,
 }
 
+#[twice]
 impl SpinLock {
     /// `spin_lock`. A task that waits keeps its CPU.
     #[inline]
