@@ -29,6 +29,13 @@ impl Future for Stop<'_> {
     }
 }
 
+impl Stop<'_> {
+    /// Nobody lets pass what is alone.
+    pub(crate) fn alone(self) -> Option<()> {
+        None
+    }
+}
+
 /// A scheduling point; see [`Machine::point`]. A future by hand: an `async fn` would be one level
 /// more to go through at each switch.
 #[must_use = "a point does nothing unless awaited"]
@@ -49,6 +56,18 @@ impl Future for Point<'_> {
             return Poll::Ready(());
         }
         Pin::new(&mut machine.stop(self.event)).poll(context)
+    }
+}
+
+impl Point<'_> {
+    /// What is alone passes, while its fuel lasts.
+    #[inline]
+    pub fn alone(self) -> Option<()> {
+        let Some(account) = self.machine.count_alone(0, 0) else {
+            return self.machine.stop(self.event).alone();
+        };
+        self.machine.account.set(account);
+        Some(())
     }
 }
 

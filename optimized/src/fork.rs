@@ -22,10 +22,13 @@ impl World {
         self.mark(cx, || (Mark::Child { child }, Seen::Nothing));
         self.mmap_write_lock(cx, parent).await;
         self.mmap_write_lock(cx, child).await;
-        let vmas = self.mm(parent).vmas.borrow().clone();
         let mut result = Ok(());
-        let mut written = Vec::new();
-        for vma in vmas.into_iter().filter(|vma| !vma.flags.dontfork) {
+        let mut vpn = 0;
+        while let Some(vma) = self.find_vma(parent, vpn) {
+            vpn = vma.end;
+            if vma.flags.dontfork {
+                continue;
+            }
             self.vma_start_write(cx, parent, vma.id).await;
             // anon_vma_fork
             let anon_vma = vma.anon_vma.map(|of| self.anon_vma_alloc(Some(of)));
@@ -39,8 +42,6 @@ impl World {
                 result = self.copy_page_range(cx, parent, child, &vma).await;
                 if self.has(Defect::ForkFlushesLate) {
                     self.vm_write_end(vma.id).await;
-                } else {
-                    written.push(vma.id);
                 }
             }
             if result.is_err() {
@@ -50,8 +51,8 @@ impl World {
         self.mmap_write_unlock(cx, child);
         self.flush_tlb_mm(cx, parent).await;
         // Until now somebody may have written to what is shared: no speculative fault may copy it.
-        for id in written {
-            self.vm_write_end(id).await;
+        if !self.has(Defect::ForkFlushesLate) {
+            self.vm_write_end_below(parent, vpn).await;
         }
         self.mmap_write_unlock(cx, parent);
         if result.is_err() {
@@ -59,6 +60,17 @@ impl World {
             self.exit_mmap(cx, child).await;
         }
         result.map_err(|Refused| Errno::ENOMEM)
+    }
+
+    /// `vm_write_end` of each VMA below `end` that was copied.
+    async fn vm_write_end_below(&self, parent: MmId, end: u32) {
+        let mut vpn = 0;
+        while let Some(vma) = self.find_vma(parent, vpn).filter(|vma| vma.start < end) {
+            vpn = vma.end;
+            if vma.anon_vma.is_some() && !vma.flags.dontfork {
+                self.vm_write_end(vma.id).await;
+            }
+        }
     }
 
     async fn copy_page_range(

@@ -29,13 +29,14 @@ pub(crate) struct VmaShared {
     pub lock_seq: Cell<u32>,
 }
 
-/// Chunks of 64, 128, 256… so that what is there never moves.
+/// As many at hand as all but long programs need, then chunks of 128, 256, 512… so that what is
+/// there never moves.
+const NEAR: u32 = 64;
 const CHUNKS: usize = 20;
-const FIRST: u32 = 64;
 
 /// All shared parts.
-#[derive(Default)]
 pub(crate) struct VmaTable {
+    near: [VmaShared; NEAR as usize],
     chunks: [OnceCell<Box<[VmaShared]>>; CHUNKS],
     used: Cell<u32>,
     free: RefCell<Vec<VmaId>>,
@@ -46,20 +47,40 @@ pub(crate) struct VmaTable {
 }
 
 impl VmaTable {
+    pub fn new() -> VmaTable {
+        VmaTable {
+            near: std::array::from_fn(|_| VmaShared::default()),
+            chunks: Default::default(),
+            used: Cell::default(),
+            free: RefCell::default(),
+            dying: RefCell::default(),
+            orphans: Cell::default(),
+        }
+    }
+
     pub fn reset(&mut self) {
         let used = self.used.replace(0) as usize;
-        let all = self.chunks.iter_mut().filter_map(OnceCell::get_mut).flatten();
-        all.take(used).for_each(|vma| *vma = VmaShared::default());
+        let far = self.chunks.iter_mut().filter_map(OnceCell::get_mut).flatten();
+        self.near.iter_mut().chain(far).take(used).for_each(|vma| *vma = VmaShared::default());
         self.free.get_mut().clear();
         self.dying.get_mut().clear();
         self.orphans.set(0);
     }
 
+    #[inline]
     fn get(&self, id: VmaId) -> &VmaShared {
-        let chunk = (id.0 / FIRST + 1).ilog2();
-        let (start, len) = (FIRST * ((1 << chunk) - 1), FIRST << chunk);
+        match self.near.get(id.0 as usize) {
+            Some(vma) => vma,
+            None => self.far(id),
+        }
+    }
+
+    #[cold]
+    fn far(&self, id: VmaId) -> &VmaShared {
+        let chunk = (id.0 / NEAR + 1).ilog2();
+        let (start, len) = (NEAR * ((1 << chunk) - 1), NEAR << chunk);
         let fresh = || (0..len).map(|_| VmaShared::default()).collect();
-        &self.chunks[chunk as usize].get_or_init(fresh)[(id.0 - start) as usize]
+        &self.chunks[chunk as usize - 1].get_or_init(fresh)[(id.0 - start) as usize]
     }
 }
 
@@ -142,7 +163,7 @@ impl World {
         }
         let mut dying = self.vma_table.dying.borrow_mut();
         if !dying.is_empty() {
-            self.vma_table.free.borrow_mut().append(&mut dying);
+            self.vma_table.free.borrow_mut().extend(dying.drain(..));
         }
     }
 }

@@ -182,7 +182,7 @@ impl World {
             frames: Frames::new(),
             zones: Zones::default(),
             tables: Tables::default(),
-            vma_table: VmaTable::default(),
+            vma_table: VmaTable::new(),
             drivers: Drivers::default(),
             anon_vmas: RefCell::default(),
             cache: RefCell::default(),

@@ -153,8 +153,8 @@ impl State {
     /// if it can come upon a locked folio, which it does through its mm or the page cache; for
     /// userfaultfd; or, as the removal of a device does, for pages.
     pub fn may_sleep(&self, op: &Op) -> bool {
-        // In most states there is nothing to sleep on, whatever the operation.
-        if !self.armed && !self.has_locks() {
+        // In most programs there is nothing to sleep on, whatever the operation.
+        if !self.armed && self.locks.is_empty() && self.migrations.is_empty() {
             return matches!(op, Op::DeviceEvict { remove: true, .. });
         }
         match *op {
@@ -176,13 +176,10 @@ impl State {
 
     /// Whether a folio such as this is locked.
     fn some_lock(&self, is_it: impl Fn(&Folio) -> bool) -> bool {
-        self.has_locks()
+        let held = self.locks.iter().any(Option::is_some);
+        let migrates = || self.migrations.iter().any(Option::is_some);
+        (held || migrates())
             && self.ledger.live().any(|(_, folio)| folio.locked().is_some() && is_it(folio))
-    }
-
-    /// Whether the program may hold folio locks.
-    fn has_locks(&self) -> bool {
-        self.locks.iter().any(Option::is_some) || self.migrations.iter().any(Option::is_some)
     }
 
     /// Carries out one step.

@@ -6,14 +6,15 @@
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenTree;
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, format_ident};
 use syn::visit_mut::{VisitMut, visit_expr_mut};
 use syn::{
     Error, Expr, ImplItem, ImplItemFn, Item, ItemImpl, Macro, ReturnType, Type, parse_macro_input,
     parse_quote,
 };
 
-/// Types of futures that functions return which are not `async` themselves.
+/// Types of futures that functions return which are not `async` themselves. Each has a method
+/// `alone`, which is to it what a twin is to its `async fn`.
 const FUTURES: [&str; 3] = ["Point", "Stop", "Taking"];
 
 /// Attributes that twins have too.
@@ -51,8 +52,7 @@ fn twin(item: &ImplItem) -> Option<Result<ImplItem, Error>> {
         block = parse_quote!({ Some(#block) });
         sig.output = parse_quote!(-> Option<#output>);
     } else if is_one_of(&output, &FUTURES) {
-        let polled = poll_once(&quote!(#block));
-        block = parse_quote!({ Some(#polled) });
+        block = parse_quote!({ #block.alone() });
         sig.output = parse_quote!(-> Option<()>);
     } else {
         return None;

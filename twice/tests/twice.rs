@@ -25,6 +25,12 @@ impl Future for Point<'_> {
     }
 }
 
+impl Point<'_> {
+    fn alone(self) -> Option<()> {
+        self.0.open.get().then_some(())
+    }
+}
+
 #[twice]
 impl Gate {
     fn pass(&self) -> Point<'_> {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use crate::machine::Machine;
 use crate::point::Stop;
@@ -56,6 +56,20 @@ impl<L: Take + Unpin> Future for Taking<'_, L> {
 }
 
 impl<L: Take + Unpin> Taking<'_, L> {
+    /// What is alone takes the lock if it is free, and else would wait for ever.
+    #[inline(always)]
+    pub fn alone(self) -> Option<()> {
+        if self.lock.alone(self.machine) { Some(()) } else { self.alone_slowly() }
+    }
+
+    #[cold]
+    fn alone_slowly(mut self) -> Option<()> {
+        match Pin::new(&mut self).slowly(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(()) => Some(()),
+            Poll::Pending => None,
+        }
+    }
+
     #[inline(never)]
     fn slowly(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let machine = self.machine;

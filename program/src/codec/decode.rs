@@ -54,10 +54,9 @@ impl Default for Decoder {
 impl Decoder {
     /// Makes `program` the one that `bytes` mean. Total: any bytes mean a valid program.
     pub fn decode(&mut self, bytes: &[u8], program: &mut Program) {
-        let mut header = [0; HEADER_BYTES];
-        let have = bytes.len().min(HEADER_BYTES);
-        header[..have].copy_from_slice(&bytes[..have]);
-        let mut records = bytes[have..].chunks(RECORD_BYTES).map(padded);
+        let (header, rest) = bytes.split_at(bytes.len().min(HEADER_BYTES));
+        let header: [u8; HEADER_BYTES] = padded(header);
+        let mut records = rest.chunks(RECORD_BYTES).map(padded);
 
         let [_, _, _, cpus, ptes, batch, policy, pages, mask @ ..] = header;
         let (concurrent, explicit_pages) =
@@ -170,12 +169,12 @@ impl Decoder {
     }
 }
 
-/// The last record may be short; a whole one is copied with its length known.
-fn padded(chunk: &[u8]) -> [u8; RECORD_BYTES] {
+/// The last one may be short; a whole one is copied with its length known.
+fn padded<const BYTES: usize>(chunk: &[u8]) -> [u8; BYTES] {
     chunk.first_chunk().copied().unwrap_or_else(|| {
-        let mut record = [0; RECORD_BYTES];
-        record[..chunk.len()].copy_from_slice(chunk);
-        record
+        let mut whole = [0; BYTES];
+        whole[..chunk.len()].copy_from_slice(chunk);
+        whole
     })
 }
 
