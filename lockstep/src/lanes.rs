@@ -126,7 +126,9 @@ pub fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
         Mark::Device(mark) => match (mark.address(), mark.index(), mark) {
             (Some((mm, vpn)), _, _) => page(mm, vpn),
             (_, Some(index), _) => format!("#{index}"),
-            (.., DeviceMark::CollectDevice { folio, .. }) => names.folio(folio),
+            (.., DeviceMark::CollectDevice { folio, .. } | DeviceMark::BeginCoherent { folio }) => {
+                names.folio(folio)
+            }
             _ => String::new(),
         },
         Mark::Drain { cpu } => format!("cpu{cpu}"),

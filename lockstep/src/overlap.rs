@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use program::{Mark, Marked, Name, PageRef, Seen};
+use program::{DeviceMark, Mark, Marked, Name, PageRef, Seen};
 
 /// Whether two operations that overlap in time touched one folio.
 pub(crate) fn overlap(trace: &[Marked]) -> bool {
@@ -53,7 +53,7 @@ pub fn folio(marked: &Marked) -> Option<Name> {
     match (marked.mark, marked.seen) {
         (Mark::Hold { folio, .. } | Mark::Drop { folio, .. } | Mark::Dirty { folio }, _)
         | (Mark::Get { folio } | Mark::Put { folio } | Mark::Busy { folio }, _)
-        | (Mark::Pinnable { folio }, _)
+        | (Mark::Pinnable { folio } | Mark::Device(DeviceMark::BeginCoherent { folio }), _)
         | (Mark::Isolate { folio } | Mark::Putback { folio } | Mark::Unwanted { folio }, _)
         | (
             Mark::Move { folio, .. } | Mark::CanSplit { folio, .. } | Mark::Split { folio, .. },

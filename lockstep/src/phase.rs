@@ -66,8 +66,6 @@ pub(crate) fn concurrent(program: &Program, steps: &[Step]) -> bool {
     steps.len() > 1
         && steps.iter().any(|step| step.cpu != steps[0].cpu)
         && steps.iter().all(|step| Kind::of(&step.op).has_marks())
-        // A longterm pin may come to a device-coherent page, which it moves without marks.
-        && !(program.shape.has_device() && steps.iter().any(|step| step.op.is_longterm()))
         && !steps.iter().any(|step| matches!(step.op, Op::DeviceEvict { remove: true, .. }))
         && !program.steps().any(|step| Kind::of(&step.op).outlasts_marks())
 }

@@ -29,11 +29,7 @@ fn the_marks_of_a_step_are_the_step() {
     let (mut world, mut by_step, mut by_mark) = (World::new(), Reference::new(), Reference::new());
     let mut marks = 0;
     let marked = |step: &Step| Kind::of(&step.op).has_marks();
-    let device = |program: &Program| {
-        program.shape.has_device() && program.steps().any(|step| step.op.is_longterm())
-    };
-    let programs = programs(11, 1500).filter(|program| !device(program));
-    for program in programs.filter(|program| program.steps().all(marked)) {
+    for program in programs(11, 1500).filter(|program| program.steps().all(marked)) {
         let layout = Layout::of(&program);
         world.reset(&program.shape);
         by_step.reset(&program.shape);

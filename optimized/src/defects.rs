@@ -160,6 +160,21 @@ defects! {
         mechanism: "The pin of the caller is not converted to a reference before the coherent page is migrated: it never can be.",
         expected: "result",
     }
+    WindowForgotten {
+        id: "A24", name: "window-forgotten", thread: "S3, Linux 6.12",
+        mechanism: "The walk after a longterm pin has moved pages takes those that it finds for as exclusive as they were when it let go of their pins: fork may have shared them.",
+        expected: "handle",
+    }
+    ReplacedInPlace {
+        id: "A25", name: "replaced-in-place", thread: "S3 v2 (Hildenbrand)",
+        mechanism: "The page that a coherent page was moved to is pinned in its place, without walking again: whether the process still sees it, exclusive, nobody asks.",
+        expected: "handle",
+    }
+    BatchSleepsForLocks {
+        id: "A30", name: "batch-sleeps-for-locks", thread: "S3 v2 (lock_page), made a bulk (Hildenbrand)",
+        mechanism: "A longterm pin, and who takes pages of a device together, wait for the lock of each with those before it locked: two of them, in each other's way.",
+        expected: "deadlock",
+    }
     ZoneDeviceOnLruList {
         id: "A26", name: "zone-device-on-lru-list", thread: "S3 (Popple on Hildenbrand's second idea)",
         mechanism: "Coherent pages are to be isolated from the LRU like others, where they never are: the longterm loop never ends.",

@@ -193,9 +193,13 @@ impl World {
 
     /// `folio_lock`.
     pub(crate) async fn folio_lock(&self, cx: &Cx, head: Pfn) {
+        self.folio_lock_as(cx.task, head).await;
+    }
+
+    pub(crate) async fn folio_lock_as(&self, task: Task, head: Pfn) {
         self.pay(Item::Lock, 1);
-        self.frames.lock(head).lock(&self.machine, cx.task, "PG_locked").await;
-        self.frames.lock_changed(head, cx.task, true);
+        self.frames.lock(head).lock(&self.machine, task, "PG_locked").await;
+        self.frames.lock_changed(head, task, true);
         self.label_lock(head);
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct GupFlags {
     pub unlockable: bool,
     /// FOLL_SPLIT_PMD.
     pub split_pmd: bool,
+    /// A longterm pin walks again.
+    pub again: bool,
 }
 
 /// What `follow_page_mask` found.
@@ -361,7 +363,8 @@ impl World {
         if page == ZERO_PFN || !self.frames.anon(self.frames.head(page)) {
             return flags.longterm && vma.is_none_or(Vma::cow);
         }
-        !self.frames.exclusive(page)
+        let forgotten = flags.again && self.has(Defect::WindowForgotten);
+        !self.frames.exclusive(page) && !forgotten
     }
 }
 

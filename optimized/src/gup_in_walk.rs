@@ -49,8 +49,10 @@ impl World {
             let head = self.frames.head(page);
             if self.is_device_coherent(head) {
                 self.folio_get(head);
+                self.get_mark(cx, head);
                 self.put_entries(cx, sink, first, FollKind::Pin);
-                if let Err(errno) = self.migrate_device_coherent_folio(cx, head).await {
+                self.folio_lock(cx, head).await;
+                if let Err(errno) = self.migrate_device_coherent_folio(cx, head, false).await {
                     self.put_entries(cx, sink, start, FollKind::Pin);
                     return Err(errno);
                 }

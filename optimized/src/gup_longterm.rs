@@ -46,7 +46,7 @@ impl World {
         sink: &mut dyn Sink,
     ) -> Result<u32, Errno> {
         let start = sink.mark();
-        let mut first = None;
+        let (mut first, mut flags) = (None, flags);
         loop {
             self.machine.lap(&(cx.number, start, first, cx.attempt.get()));
             let got = self.get_user_pages(cx, mm, span, flags, sink).await;
@@ -59,15 +59,23 @@ impl World {
                 Ok(got) => got,
                 Err(errno) => break Err(errno),
             };
-            match self.check_and_migrate_movable_pages(cx, sink, start).await {
-                Ok(()) => break Ok(got),
+            // What an injected failure hits is a matter of how many walks there are.
+            let whole = got == span.end - span.start && cx.fail.is_none();
+            let replace = whole && self.has(Defect::ReplacedInPlace);
+            match self.check_and_migrate_movable_pages(cx, sink, start, replace).await {
+                Ok(()) => {
+                    if !cx.replaced.borrow().is_empty() {
+                        self.keep_replaced(cx, mm, span.start, sink, start);
+                    }
+                    break Ok(got);
+                }
                 Err(Errno::EAGAIN) => {}
                 Err(_) if self.has(Defect::RepinAfterFailure) => {
                     break self.get_user_pages(cx, mm, span, flags, sink).await;
                 }
                 Err(errno) => break Err(errno),
             }
-            first = Some(got);
+            (first, flags.again) = (Some(got), true);
             self.machine.point().await;
         }
     }
@@ -114,6 +122,7 @@ impl World {
         cx: &Cx,
         sink: &mut dyn Sink,
         start: usize,
+        replace: bool,
     ) -> Result<(), Errno> {
         if self.variant() == Variant::DevicePrePass {
             self.check_and_migrate_device_pages(cx, sink, start).await?;
@@ -122,7 +131,14 @@ impl World {
         if !self.collect_longterm_unpinnable_folios(cx, sink, start, &mut movable).await {
             return Ok(());
         }
-        self.migrate_longterm_unpinnable_folios(cx, sink, start, movable).await
+        let coherent_or_stays = |page: Pfn| {
+            self.is_coherent_entry(page)
+                || page == ZERO_PFN
+                || self.may_stay_pinned(self.frames.head(page))
+        };
+        let replace =
+            replace && (start..sink.entries()).all(|at| coherent_or_stays(sink.entry(at).0));
+        self.migrate_longterm_unpinnable_folios(cx, sink, start, movable, replace).await
     }
 
     /// The pass of S3's first version for device-coherent pages. If there was one, everything is
@@ -139,7 +155,7 @@ impl World {
         if !(start..sink.entries()).any(|at| coherent(sink.entry(at).0)) {
             return Ok(());
         }
-        self.migrate_coherent_entries(cx, sink, start).await?;
+        self.migrate_coherent_entries(cx, sink, start, false).await?;
         self.put_entries(cx, sink, start, FollKind::Pin);
         Err(Errno::EAGAIN)
     }
@@ -228,44 +244,6 @@ impl World {
         !self.frames.large(head) && self.frames.refcount(head) != expected + GUP_PIN_COUNTING_BIAS
     }
 
-    /// The device-coherent pages of `migrate_longterm_unpinnable_folios`: each is moved while an
-    /// ordinary reference takes the place of its pin. -EBUSY: everything is unpinned.
-    async fn migrate_coherent_entries(
-        &self,
-        cx: &Cx,
-        sink: &mut dyn Sink,
-        start: usize,
-    ) -> Result<(), Errno> {
-        let mut kept = Vec::new();
-        let mut result = Ok(());
-        for at in start..sink.entries() {
-            let (page, nr) = sink.entry(at);
-            let coherent = page != ZERO_PFN && self.is_device_coherent(self.frames.head(page));
-            if !coherent || result.is_err() || self.has(Defect::ZoneDeviceOnLruList) {
-                kept.push((page, nr));
-                continue;
-            }
-            self.folio_get(page);
-            if !self.has(Defect::OwnPinBlocksMigration) {
-                self.gup_put_folio(page, 1, FollKind::Pin);
-            }
-            result = self.migrate_device_coherent_folio(cx, page).await;
-            if self.has(Defect::OwnPinBlocksMigration) {
-                self.gup_put_folio(page, 1, FollKind::Pin);
-            }
-        }
-        sink.truncate(start);
-        for (page, nr) in kept {
-            match result {
-                Ok(()) => sink.push(self, page, nr, false),
-                // The entries that were handled are NULL, and the unwind has to pass over them.
-                Err(_) if self.has(Defect::UnwindStopsAtNull) => {}
-                Err(_) => self.gup_put_folio(page, nr, FollKind::Pin),
-            }
-        }
-        result
-    }
-
     /// Unpins everything, because a pinned folio does not migrate, and migrates what was isolated.
     async fn migrate_longterm_unpinnable_folios(
         &self,
@@ -273,12 +251,16 @@ impl World {
         sink: &mut dyn Sink,
         start: usize,
         movable: Vec<Pfn>,
+        replace: bool,
     ) -> Result<(), Errno> {
-        if let Err(errno) = self.migrate_coherent_entries(cx, sink, start).await {
+        if let Err(errno) = self.migrate_coherent_entries(cx, sink, start, replace).await {
             if !self.has(Defect::MixedBatchNotPutBack) {
                 movable.into_iter().for_each(|head| self.folio_putback_lru(cx, head));
             }
             return Err(errno);
+        }
+        if replace && !cx.replaced.borrow().is_empty() {
+            return Ok(());
         }
         let put = self.has(Defect::PutInLongtermLoop);
         self.put_entries(cx, sink, start, if put { FollKind::Get } else { FollKind::Pin });

@@ -32,6 +32,7 @@ mod madvise;
 mod memory;
 mod memory_hotplug;
 mod migrate;
+mod migrate_coherent;
 mod migrate_device;
 mod mmap;
 mod mprotect;

@@ -4,7 +4,7 @@
 //! pages moved and the migration finalized. Between these its pages are locked and unmapped.
 
 use machine::Task;
-use program::{Birth, Device, DeviceMark, Errno, Foll, MmId, Name, Seen, Select, Site, Span};
+use program::{Device, DeviceMark, Errno, Foll, MmId, Name, Seen, Select, Span};
 
 use crate::coverage::Path;
 use crate::defects::Defect;
@@ -12,7 +12,7 @@ use crate::frame::{Mapping, Pfn, ZERO_PFN};
 use crate::memory::{mkwrite, page_prot};
 use crate::pgtable::{Migration, Pmd, Pte};
 use crate::vma::Vma;
-use crate::world::{Conduct, Cx, World};
+use crate::world::{Cx, World};
 
 /// An entry of `migrate->src` and its like in `migrate->dst`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -522,43 +522,6 @@ impl World {
         self.has(Defect::FaultFolioUnlockedByFinalize) || self.has(Defect::EntryHandOffUnlocksTwice)
     }
 
-    /// `migrate_device_coherent_folio`: the caller's reference goes with the page.
-    pub(crate) async fn migrate_device_coherent_folio(
-        &self,
-        cx: &Cx,
-        page: Pfn,
-    ) -> Result<(), Errno> {
-        self.folio_lock(cx, page).await;
-        let pfns = vec![Pfns { src: Some(page), migrate: true, ..Pfns::default() }];
-        let (device, select, task) = (Device::Coherent, Select(0), cx.task);
-        let mut args =
-            MigrateVma { mm: None, start: 0, pfns, device, select, fault_page: None, task };
-        // migrate_vma_setup refused a migration without a VMA, before it had unmapped anything.
-        if !self.has(Defect::SetupFailureIgnored) {
-            self.migrate_device_unmap(cx, &mut args.pfns, None, task).await;
-        }
-        if !args.pfns[0].migrate {
-            return Err(Errno::EBUSY);
-        }
-        let dst = self.folio_alloc(cx, Site::Dst, 0, true);
-        match dst {
-            Some(dst) => {
-                self.folio_trylock(cx, dst);
-                self.frames.set_data(dst, self.frames.data(page));
-            }
-            None if self.has(Defect::NullDestination) => self.report(Conduct::NullPage),
-            None => {}
-        }
-        args.pfns[0].dst = dst;
-        self.migrate_vma_pages(cx, &mut args).await;
-        let moved = args.pfns[0].migrate;
-        if let Some(dst) = dst.filter(|_| moved) {
-            self.publish(cx, dst, Birth::Migrate(self.frames.name(page)));
-        }
-        self.migrate_vma_finalize(cx, &args).await;
-        if moved { Ok(()) } else { Err(Errno::EBUSY) }
-    }
-
     /// `migrate_device_range`, over a list of pages (`migrate_device_pfns`).
     pub(crate) async fn migrate_device_range(&self, cx: &Cx, args: &mut MigrateVma, pages: &[Pfn]) {
         self.migrate_begin_mark(cx, args);
@@ -572,7 +535,7 @@ impl World {
             }
             self.hold(cx, page, 1, Foll::Get);
             self.machine.point().await;
-            let locked = self.folio_trylock_as(args.task, page);
+            let locked = self.lock_of_batch(page, args.task).await;
             let mark =
                 DeviceMark::CollectDevice { folio: self.frames.name(page), contended: !locked };
             self.device_mark(cx, mark, || match locked {

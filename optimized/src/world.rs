@@ -117,6 +117,8 @@ pub(crate) struct Cx {
     pub memalloc_pin: Cell<bool>,
     /// How often GUP faulted a page in.
     pub faults: Cell<u32>,
+    /// Pages that a longterm pin put in the place of others, without a walk.
+    pub replaced: RefCell<Vec<Pfn>>,
 }
 
 /// The near-kernel MM: counters, page tables, locks.
@@ -371,6 +373,7 @@ impl World {
             attempt: Cell::new(0),
             memalloc_pin: Cell::new(false),
             faults: Cell::new(0),
+            replaced: RefCell::default(),
         }
     }
 

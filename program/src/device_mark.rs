@@ -14,6 +14,9 @@ pub enum DeviceMark {
     /// A migration begins: of the pages from `start` on or, without an mm, of a device's own.
     /// `fault`: for a fault, which holds and has locked this page. Sees nothing.
     Begin { mm: Option<MmId>, start: u32, device: Device, select: Select, fault: Option<Name> },
+    /// A longterm pin's migration of one device-coherent page, which it holds, begins. Sees whether
+    /// the page is there to be locked.
+    BeginCoherent { folio: Name },
     /// Its next page is collected, or left alone (`contended`: because somebody uses this folio).
     /// Sees the page, or whether it is a hole to fill.
     Collect { mm: MmId, vpn: u32, contended: Option<Name> },
@@ -58,7 +61,7 @@ impl DeviceMark {
     /// A stable name, lower case and dashes.
     pub fn name(&self) -> &'static str {
         match self {
-            DeviceMark::Begin { .. } => "migrate-begin",
+            DeviceMark::Begin { .. } | DeviceMark::BeginCoherent { .. } => "migrate-begin",
             DeviceMark::Collect { .. } | DeviceMark::CollectDevice { .. } => "migrate-collect",
             DeviceMark::Isolate { .. } => "migrate-isolate",
             DeviceMark::Check { .. } => "migrate-check",

@@ -120,6 +120,40 @@ const CROSSING: [[Kind; 8]; 2] = {
     ]
 };
 
+/// What two do to the page that a third needs.
+const AGAINST: [Kind; 4] =
+    [Kind::ToDevice, Kind::DeviceEvict, Kind::DeviceEvict, Kind::DeviceEvict];
+/// Who that is.
+const NEEDS: [Kind; 4] = [Kind::Read, Kind::Write, Kind::Write, Kind::DeviceWrite];
+
+/// Who takes pages off the LRU to move them elsewhere, as often as they are listed; and where there is a
+/// driver, whose pages are on none.
+const MOVE: [[Kind; 8]; 2] = {
+    use Kind::*;
+    [
+        [
+            PinLongterm,
+            PinLongterm,
+            PinLongterm,
+            PinLongtermFast,
+            Migrate,
+            Migrate,
+            Migrate,
+            Offline,
+        ],
+        [
+            PinLongterm,
+            PinLongterm,
+            PinLongterm,
+            PinLongtermFast,
+            Fork,
+            DeviceEvict,
+            DeviceEvict,
+            Offline,
+        ],
+    ]
+};
+
 /// What a phase is made of.
 #[derive(Clone, Copy)]
 enum Theme {
@@ -129,6 +163,10 @@ enum Theme {
     Same(Kind),
     /// A driver moves pages, others need them.
     Crossing,
+    /// Two drivers do the same to a page, and a third CPU needs it.
+    Against(Kind),
+    /// Everybody moves pages, to where they may be pinned for good or out of a block.
+    Moving,
 }
 
 /// Literal lengths of areas, as the low bits of a record's length say them: 1, 2, 3, 4, 8 pages.
@@ -153,6 +191,8 @@ struct Scene<'a> {
     /// Huge pages are off; no huge page fits into the area.
     never: bool,
     small: bool,
+    /// This CPU is on the way when two others begin something.
+    third: Option<u8>,
 }
 
 /// Replaces what follows the header by a scene.
@@ -164,8 +204,9 @@ pub(crate) fn scene(rng: &mut SplitMix64, bytes: &mut [u8]) {
         bytes[7] = with_devices(bytes[7]);
     }
     let device = u8::from(rng.next_u64() & 3 == 0);
-    let (areas, page, area, beside, never, small) = (0, 0, 0, false, false, false);
-    let mut scene = Scene { rng, mask, driver, device, areas, page, area, beside, never, small };
+    let (areas, page, area, third, beside, never, small) = (0, 0, 0, None, false, false, false);
+    let mut scene =
+        Scene { rng, mask, driver, device, areas, page, area, beside, never, small, third };
     scene.never = scene.chance(2);
     if scene.never {
         // Small pages only, and small machines have two or three CPUs.
@@ -173,6 +214,10 @@ pub(crate) fn scene(rng: &mut SplitMix64, bytes: &mut [u8]) {
     }
     bytes[3] |= 0xC0 | 0x3E;
     bytes[3] = bytes[3] & !1 | scene.below(2);
+    if driver && scene.chance(3) {
+        scene.third = Some(scene.below(3));
+        bytes[3] |= 1;
+    }
     let mut records = bytes[HEADER_BYTES..].chunks_exact_mut(RECORD_BYTES);
     for record in records.by_ref().take(2) {
         scene.schedule(record);
@@ -200,8 +245,17 @@ impl Scene<'_> {
         record[1] = 0xF0 | (SLICES_A_RECORD as u8 - 1);
         let mut cpu = self.below(3);
         let style = self.below(4);
+        if let Some(third) = self.third {
+            cpu = third;
+        }
         for (nth, pair) in record[2..].chunks_exact_mut(2).enumerate() {
             let far = match style {
+                // One is on the way when two others begin, and then goes on.
+                _ if self.third.is_some() => match nth {
+                    0 => 5 + self.below(10),
+                    1 | 2 => 1 + self.below(3),
+                    _ => DONE,
+                },
                 // One goes some way, another one all of it.
                 0 | 1 if nth % 2 == 1 => DONE,
                 0 | 1 => 1 + self.below(20),
@@ -214,7 +268,8 @@ impl Scene<'_> {
                 }
             };
             (pair[0], pair[1]) = (cpu, far);
-            cpu = (cpu + 1 + self.below(2)) % 3;
+            let more = if self.third.is_some() { 0 } else { self.below(2) };
+            cpu = (cpu + 1 + more) % 3;
         }
     }
 
@@ -230,14 +285,24 @@ impl Scene<'_> {
             }
         }
         self.page = if self.driver { 1 + self.below(2) } else { self.below(3) };
-        self.begin(records);
-        self.meet(records);
+        let theme = self.theme();
+        match theme {
+            Theme::Moving => self.spread(records),
+            _ => self.begin(records),
+        }
+        let device = self.device;
+        if let Theme::Moving = theme {
+            self.device = 1; // coherent
+        }
+        self.meet(theme, records);
+        self.device = device;
         before - records.len()
     }
 
     /// What comes before the phase.
     fn begin<'a>(&mut self, records: &mut impl ExactSizeIterator<Item = &'a mut [u8]>) {
         let opening = if self.driver { !self.chance(3) } else { self.chance(4) };
+        let opening = opening || self.third.is_some();
         let steps = if opening { 4 - self.below(4) * self.below(2) } else { 1 + self.below(4) };
         for (nth, record) in records.by_ref().take(steps.into()).enumerate() {
             if opening {
@@ -268,21 +333,61 @@ impl Scene<'_> {
         if self.page > 0 && self.chance(2) { self.page - 1 } else { self.below(3) }
     }
 
-    /// The phase.
-    fn meet<'a>(&mut self, records: &mut impl ExactSizeIterator<Item = &'a mut [u8]>) {
-        let theme = match self.below(8) {
+    fn theme(&mut self) -> Theme {
+        if self.third.is_some() {
+            return Theme::Against(AGAINST[usize::from(self.below(4))]);
+        }
+        match self.below(8) {
             0 => Theme::Same(self.of(&CHANGE)),
-            1..6 if self.driver => Theme::Crossing,
+            1 => Theme::Moving,
+            2 if !self.driver => Theme::Moving,
+            2..6 if self.driver => Theme::Crossing,
             _ => Theme::Any,
-        };
-        let cpus = 2 + u8::from(self.chance(2));
-        let more = self.below(5).saturating_sub(2);
+        }
+    }
+
+    /// Pages of every kind of memory in one range.
+    fn spread<'a>(&mut self, records: &mut impl ExactSizeIterator<Item = &'a mut [u8]>) {
+        let pages = 1 + self.below(3);
+        let first = self.below(3);
+        for (page, record) in (0..pages).zip(records.by_ref()) {
+            self.step(record, Kind::Write, page);
+            (record[2], record[4], record[7]) = (0, page, 0x10);
+            record[9] = 0xE0 + (first + page) % 3;
+            record[10] = 0;
+        }
+        let moved = if self.driver { 1 + self.below(2) } else { 0 };
+        for (nth, record) in (0..moved).zip(records.by_ref()) {
+            self.step(record, Kind::ToDevice, 0);
+            let page = if self.chance(3) { nth } else { pages - 1 - nth % pages };
+            (record[2], record[4], record[7]) = (0, page, 0x10);
+            record[8] = 1; // coherent
+        }
+        if !self.chance(4) {
+            for record in records.by_ref().take(1) {
+                self.step(record, Kind::LruAddDrainAll, 0);
+            }
+        }
+    }
+
+    /// The phase.
+    fn meet<'a>(
+        &mut self,
+        theme: Theme,
+        records: &mut impl ExactSizeIterator<Item = &'a mut [u8]>,
+    ) {
+        let against = self.third.is_some();
+        let cpus = 2 + u8::from(against || self.chance(2));
+        let more = if against { 0 } else { self.below(5).saturating_sub(2) };
         let changer = self.below(cpus);
         for (nth, record) in (0..).zip(records.by_ref().take((cpus + more).into())) {
             let changes = nth == changer || self.chance(3);
             let kind = match theme {
                 Theme::Same(kind) => kind,
+                Theme::Against(_) if Some(nth) == self.third => NEEDS[usize::from(self.below(4))],
+                Theme::Against(kind) => kind,
                 Theme::Crossing => CROSSING[usize::from(changes)][usize::from(self.below(8))],
+                Theme::Moving => MOVE[usize::from(self.driver)][usize::from(self.below(8))],
                 Theme::Any => {
                     let kind = self.of(if changes { &CHANGE } else { &USE });
                     self.driven(1 + usize::from(changes), kind)
@@ -295,8 +400,13 @@ impl Scene<'_> {
                 // A child faults, its parent's pages move.
                 Theme::Crossing if changes => (!self.chance(3), u8::from(self.chance(3))),
                 Theme::Crossing => (false, self.below(2)),
+                Theme::Against(_) => (false, self.below(2)),
+                Theme::Moving => (kind != Kind::Migrate && !self.chance(4), 0),
             };
             record[2] = mm;
+            if against && !self.chance(4) {
+                (record[4], record[7]) = (self.page, 0x10);
+            }
             if all {
                 (record[4], record[7]) = (0, 0xFF);
             }
@@ -356,6 +466,7 @@ impl Scene<'_> {
                 request | self.device ^ u8::from(random[3] & 0x18 != 0)
             }
             _ if Kind::DEVICE & kind.bit() != 0 => self.device ^ u8::from(random[3] & 7 == 0),
+            Kind::Offline => random[3] % 3,
             _ => random[3] & 1,
         };
         if random[4] < 8 {

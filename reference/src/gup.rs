@@ -235,6 +235,27 @@ impl State {
         }
     }
 
+    /// Takes a page out of the handle again; those behind it move up.
+    pub fn ungrab(&mut self, handle: HandleId, page: Page) -> Option<()> {
+        let owner = self.handle_owner(handle);
+        let mut pages = std::mem::take(&mut self.handles.get_mut(usize::from(handle.0))?.pages);
+        let at = pages.iter().rposition(|held| *held == page)?;
+        let terms = |state: &State, pages: &[Page]| {
+            let behind = (at as u32..).zip(&pages[at..]);
+            behind.fold(0u64, |sum, (index, &page)| {
+                sum.wrapping_add(state.handle_term(handle, index, page))
+            })
+        };
+        self.ledger.sub(terms(self, &pages));
+        pages.remove(at);
+        self.ledger.add(terms(self, &pages));
+        self.handle_mut(handle).pages = pages;
+        if let Page::Of(folio, _) = page {
+            self.ledger.unrelate(folio, owner);
+        }
+        Some(())
+    }
+
     /// Releases one page of the same folio as `like`; none, if there is none left.
     pub fn release_like(&mut self, handle: HandleId, like: Page) -> Option<()> {
         let same = |page: &Page| match (*page, like) {

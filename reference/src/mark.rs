@@ -127,6 +127,11 @@ impl State {
             }
             Mark::Release { page, pages } => {
                 let page = self.page(page)?;
+                if let Op::Gup { handle, .. } = *op {
+                    flight.done = flight.done.checked_sub(pages)?;
+                    (0..pages).try_for_each(|_| self.ungrab(handle, page))?;
+                    return Some(Seen::Flag(true));
+                }
                 let (first, also) = match *op {
                     Op::Put { handle } => (handle, None),
                     Op::Unpin { handle, also, .. } => (handle, also),

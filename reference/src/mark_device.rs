@@ -64,6 +64,15 @@ impl State {
                 flight.open = Some(open);
                 Some(Seen::Nothing)
             }
+            DeviceMark::BeginCoherent { folio } => {
+                let (page, task) = (self.ledger.find(folio)?, TaskId(self.now.cpu));
+                if self.is_locked(page) {
+                    return Some(Seen::Flag(false));
+                }
+                self.ledger.relate(page, Owner::Migration { task });
+                (flight.open, flight.moved) = (Some(Migration::of_coherent(page, task)), 0);
+                Some(Seen::Flag(self.ledger.unrelate(page, Owner::Operation)))
+            }
             DeviceMark::Invalid { mm, span, fault } => {
                 flight.error = Some(Errno::EINVAL);
                 let vma = self.vma(mm, span.start).filter(|vma| span.end <= vma.end);
@@ -71,6 +80,10 @@ impl State {
             }
             DeviceMark::End => {
                 let open = flight.open.take()?;
+                if matches!(op, Op::Gup { longterm: true, .. }) && open.mm.is_none() {
+                    let moved = std::mem::take(&mut flight.moved);
+                    flight.error = (moved == 0).then_some(Errno::EBUSY);
+                }
                 open.slots.iter().all(|slot| *slot == Slot::default()).then_some(Seen::Nothing)
             }
             DeviceMark::DriverFailed => {

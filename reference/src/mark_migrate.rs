@@ -44,9 +44,11 @@ impl State {
             Mark::Putback { folio } => {
                 let id = self.held(folio)?;
                 self.putback(id);
-                let cause = flight.missed || flight.error == Some(Errno::ENOMEM);
+                // Beside it a device-coherent page did not move, and that is the error.
+                let beside = flight.error == Some(Errno::EBUSY);
+                let cause = flight.missed || beside || flight.error == Some(Errno::ENOMEM);
                 flight.left = true;
-                if matches!(op, Op::Gup { .. }) {
+                if matches!(op, Op::Gup { .. }) && !beside {
                     flight.error = Some(Errno::ENOMEM);
                 }
                 cause.then_some(Seen::Flag(true))

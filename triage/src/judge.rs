@@ -31,10 +31,17 @@ impl Trouble {
     pub fn symptom(&self) -> Symptom {
         match self {
             Trouble::Diverged(divergence) => {
-                // Some findings are noticed long after they happened, on any path.
+                // Some findings are noticed long after they happened, on any path; who goes round is
+                // stopped anywhere on the way.
                 let late = matches!(
                     divergence.class,
-                    Class::Invariant(_) | Class::Digest | Class::Teardown | Class::Expect
+                    Class::Invariant(_)
+                        | Class::Digest
+                        | Class::Teardown
+                        | Class::Expect
+                        | Class::Livelock
+                        | Class::Starvation
+                        | Class::Undecided
                 );
                 let path = divergence.path.filter(|_| !late).unwrap_or_default();
                 Symptom { class: divergence.class.to_string(), path: path.to_owned() }
