@@ -62,9 +62,13 @@ impl Stage {
 /// Whether the steps of a phase run beside each other: they are on several CPUs, all of them have
 /// marks, and nothing in the program leaves behind what marks cannot tell yet. Otherwise they run
 /// in text order.
+#[inline]
 pub(crate) fn concurrent(program: &Program, steps: &[Step]) -> bool {
-    steps.len() > 1
-        && steps.iter().any(|step| step.cpu != steps[0].cpu)
+    steps.len() > 1 && are_concurrent(program, steps)
+}
+
+fn are_concurrent(program: &Program, steps: &[Step]) -> bool {
+    steps.iter().any(|step| step.cpu != steps[0].cpu)
         && steps.iter().all(|step| Kind::of(&step.op).has_marks())
         && !steps.iter().any(|step| matches!(step.op, Op::DeviceEvict { remove: true, .. }))
         && !program.steps().any(|step| Kind::of(&step.op).outlasts_marks())

@@ -3,7 +3,7 @@
 use machine::{
     Exhaustive, Pct, Pos, RandomWalk, ReadsFrom, Rng, RoundRobin, Slices, Strategy, Traces,
 };
-use program::{Call, Outcome, Program};
+use program::{Call, Outcome, Program, Schedule};
 
 use crate::subject::Subject;
 
@@ -106,6 +106,9 @@ impl Default for Scheduler {
 impl Scheduler {
     /// The program's own schedule.
     pub fn own(program: &Program) -> Scheduler {
+        if program.schedule == Schedule::default() {
+            return Scheduler::default();
+        }
         let cpus = program.shape.cpus;
         let slice = |slice: &program::Slice| {
             let cpu = slice.cpu.saturating_add(slice.task.saturating_mul(cpus));
