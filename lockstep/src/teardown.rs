@@ -9,21 +9,19 @@ pub(crate) fn steps(program: &Program, out: &mut Vec<Step>) {
     let step = |op| Step { cpu: 0, op, place: Place::Normal, fail: None };
     let mut given = Given { handles: [false; 256], mms: [false; 256] };
     let mut locks = false;
-    for made in program.steps() {
-        match made.op {
-            Op::LockPage { lock, .. } => {
-                locks = true;
-                out.push(step(Op::UnlockPage { lock }));
-            }
-            Op::MigrateVmaSetup { migration, .. } | Op::MigrateDeviceRange { migration, .. } => {
-                locks = true;
-                out.push(step(Op::MigrateVmaFinalize { migration }));
-            }
-            Op::Gup { handle, foll, .. } => out.push(step(drop_handle(handle, foll))),
-            Op::Fork { child, .. } => out.push(step(Op::Exit { mm: child })),
-            ref other => given.note(other),
+    program.steps().for_each(|made| match made.op {
+        Op::LockPage { lock, .. } => {
+            locks = true;
+            out.push(step(Op::UnlockPage { lock }));
         }
-    }
+        Op::MigrateVmaSetup { migration, .. } | Op::MigrateDeviceRange { migration, .. } => {
+            locks = true;
+            out.push(step(Op::MigrateVmaFinalize { migration }));
+        }
+        Op::Gup { handle, foll, .. } => out.push(step(drop_handle(handle, foll))),
+        Op::Fork { child, .. } => out.push(step(Op::Exit { mm: child })),
+        ref other => given.note(other),
+    });
     // A step that blocks on a held lock does nothing, so a program with locks or migrations is
     // taken to give back nothing; dropping a thing twice is `void`.
     if !locks {

@@ -19,7 +19,7 @@ pub(crate) enum Walked {
 
 /// Pages of a VMA below one PMD where pages `sub` and following of a folio belong.
 #[derive(Clone, Copy)]
-struct Piece {
+pub(crate) struct Piece {
     mm: MmId,
     vpn: u32,
     sub: u32,
@@ -59,9 +59,10 @@ impl World {
     }
 
     /// Where pages of `head` belong, mapped or not: the VMAs of `rmap_walk`, cut at PMDs. Parents
-    /// come before their children.
+    /// come before their children. The list goes back to `self.rmap_list`.
     fn rmap_pieces(&self, head: Pfn) -> Vec<Piece> {
-        let mut pieces: Vec<Piece> = Vec::new();
+        let mut pieces = self.rmap_list.take();
+        pieces.clear();
         let nr = self.frames.nr_pages(head);
         for mm in self.live_mms() {
             for vma in self.mm(mm).vmas.borrow().iter() {
@@ -121,12 +122,14 @@ impl World {
     /// Every entry of every mm for `head`, also those that do not map it, as they are now.
     pub(crate) fn rmap_entries(&self, head: Pfn) -> Vec<Walked> {
         let mut found = Vec::new();
-        for piece in self.rmap_pieces(head) {
+        let pieces = self.rmap_pieces(head);
+        for &piece in &pieces {
             self.rmap_piece(head, piece, &mut |walked| {
                 found.push(walked);
                 true
             });
         }
+        self.rmap_list.set(pieces);
         found
     }
 
@@ -139,7 +142,9 @@ impl World {
         split_pmds: bool,
         mut each: impl FnMut(Walked) -> bool,
     ) -> bool {
-        for piece in self.rmap_pieces(head) {
+        let pieces = self.rmap_pieces(head);
+        let mut more = true;
+        for &piece in &pieces {
             self.ptl_lock(cx, piece.mm).await;
             if split_pmds {
                 self.rmap_piece(head, piece, &mut |walked| {
@@ -149,13 +154,14 @@ impl World {
                     true
                 });
             }
-            let more = self.rmap_piece(head, piece, &mut each);
+            more = self.rmap_piece(head, piece, &mut each);
             self.ptl_unlock(cx, piece.mm);
             if !more {
-                return false;
+                break;
             }
         }
-        true
+        self.rmap_list.set(pieces);
+        more
     }
 
     /// `anon_vma_lock_read`, `i_mmap_lock_read`: while it is held, no entry moves to where an rmap

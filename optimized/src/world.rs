@@ -17,6 +17,7 @@ use crate::frame::{Frames, Pfn};
 use crate::handle::Held;
 use crate::page_alloc::Zones;
 use crate::pgtable::{Pmd, Tables};
+use crate::rmap::Piece;
 use crate::tlb::Translation;
 use crate::unpin::Taken;
 use crate::variants::Variant;
@@ -143,6 +144,8 @@ pub struct World {
     pub(crate) mem_hotplug_lock: RwSem,
     /// See [`World::rmap_lock_read`].
     pub(crate) rmap_lock: RwSem,
+    /// Reused by every rmap walk.
+    pub(crate) rmap_list: Cell<Vec<Piece>>,
     pub(crate) zero_refs: Cell<i64>,
     /// Births of the steps that run, each with its step.
     pub(crate) births: RefCell<Vec<(usize, Birth)>>,
@@ -194,6 +197,7 @@ impl World {
             lru_disabled: Cell::new(false),
             mem_hotplug_lock: RwSem::default(),
             rmap_lock: RwSem::default(),
+            rmap_list: Cell::default(),
             zero_refs: Cell::new(0),
             births: RefCell::default(),
             mms: Box::new(std::array::from_fn(|_| Mm::default())),

@@ -75,13 +75,11 @@ impl Layout {
     /// As [`Layout::of`], reusing the allocation.
     pub fn assign(&mut self, program: &Program) {
         self.reset(&program.shape);
-        for step in program.steps() {
-            match step.op {
-                Op::Mmap { len, shift, .. } => self.push(&program.shape, len, shift),
-                Op::Mremap { range, shift, .. } => self.push(&program.shape, range.len, shift),
-                _ => {}
-            }
-        }
+        program.steps().for_each(|step| match step.op {
+            Op::Mmap { len, shift, .. } => self.push(&program.shape, len, shift),
+            Op::Mremap { range, shift, .. } => self.push(&program.shape, range.len, shift),
+            _ => {}
+        });
     }
 
     /// Appends the next area.

@@ -10,7 +10,7 @@ impl State {
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot {
             used: Place::ALL.map(|place| self.ledger.used(place)),
-            batches: vec![Vec::new(); self.batches.len()],
+            batches: vec![Vec::new(); usize::from(self.shape.cpus)],
             ..Snapshot::default()
         };
         for (_, folio) in self.ledger.live() {

@@ -74,7 +74,7 @@ pub(crate) struct State {
     pub cache: Vec<Vec<Option<FolioId>>>,
     /// Folios that moved while their migration entries wait to be restored, and where they went.
     pub moves: Vec<(FolioId, FolioId)>,
-    /// By CPU: the folios in its lru_add batch.
+    /// By CPU, of which there may be more than the machine has: the folios in its lru_add batch.
     pub batches: Vec<Vec<FolioId>>,
     /// `lru_cache_disable` (offline).
     pub lru_disabled: bool,
@@ -138,7 +138,8 @@ impl State {
         self.locks.clear();
         self.cache.iter_mut().for_each(Vec::clear);
         self.batches.iter_mut().for_each(Vec::clear);
-        self.batches.resize(usize::from(shape.cpus), Vec::new());
+        let cpus = usize::from(shape.cpus).max(self.batches.len());
+        self.batches.resize_with(cpus, Vec::new);
         self.lru_disabled = false;
         self.next_anon_vma = 0;
         self.create_mm(MmId(0));
