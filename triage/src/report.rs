@@ -53,6 +53,8 @@ pub struct Args {
 struct Page<'a> {
     buckets: &'a [Bucket],
     detection: Vec<Detection>,
+    /// How many of them some bucket hangs on.
+    seen: usize,
     campaigns: Vec<Campaign>,
     logs: Vec<(String, [Curve; 2])>,
     version: &'a str,
@@ -100,8 +102,10 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     let render = |page: askama::Result<String>| page.map_err(std::io::Error::other);
     if let Some(file) = &args.html {
         let detection = Defect::ALL.iter().filter(|defect| defect.info().kind == Kind::Defect);
-        let detection = detection.map(|&defect| detected(defect, &buckets)).collect();
-        let page = Page { buckets: &buckets, detection, campaigns, logs, version: cli::VERSION };
+        let detection: Vec<_> = detection.map(|&defect| detected(defect, &buckets)).collect();
+        let seen = detection.iter().filter(|defect| defect.inputs > 0).count();
+        let page =
+            Page { buckets: &buckets, detection, seen, campaigns, logs, version: cli::VERSION };
         write::file(file, &render(page.render())?)?;
     }
     if let Some(file) = &args.junit {
