@@ -15,6 +15,8 @@ use crate::permission;
 
 /// Marks tried before the search gives up.
 const NODES: u32 = 20_000;
+/// Marks of the longest phase that is searched: the way to its end keeps a state for each.
+const LONGEST: usize = 4_096;
 
 /// The marks of a CPU, or of its kworker, by their place in the trace.
 #[derive(Default)]
@@ -49,7 +51,7 @@ pub(crate) fn excused<R: Replay>(
     let seen = BTreeSet::new();
     let mut search = Search { trace, first, calls, lanes, after, goal, seen, left: NODES };
     state.begin_phase();
-    search.from(&state, at)
+    trace.len() <= LONGEST && search.from(state, at)
 }
 
 /// The lanes of a trace; and of every `begin`, how far each lane was when the last operation returned
@@ -73,37 +75,52 @@ fn lanes(trace: &[Marked]) -> (Vec<Lane>, Vec<Vec<usize>>) {
     (lanes, after)
 }
 
+/// A state on the way, with so many marks of each lane done, and the marks to try from there, the
+/// last one first.
+struct Node<R> {
+    state: R,
+    at: Vec<usize>,
+    next: Vec<(usize, usize)>,
+}
+
 impl Search<'_> {
     /// From this state, with so many marks of each lane done.
-    fn from<R: Replay>(&mut self, state: &R, at: Vec<usize>) -> bool {
-        let mut next: Vec<(usize, usize)> = (0..self.lanes.len())
-            .filter_map(|lane| Some((*self.lanes[lane].marks.get(at[lane])?, lane)))
-            .collect();
-        if next.is_empty() {
-            let Some(mut end) = state.copy() else { return false };
-            return end.end_phase() && end.digest() == self.goal;
-        }
-        if !self.seen.insert((at.clone(), state.digest())) {
-            return false;
-        }
-        // As near to the order of time as it goes.
-        next.sort_unstable();
-        for (mark, lane) in next {
-            let early = self.after[mark].iter().zip(&at).any(|(needs, done)| done < needs);
+    fn from<R: Replay>(&mut self, state: R, at: Vec<usize>) -> bool {
+        // Not by recursion: a phase may have more marks than a stack has room for.
+        let mut path: Vec<Node<R>> = Vec::new();
+        let mut reached = Some((state, at));
+        loop {
+            if let Some((mut state, at)) = reached.take() {
+                let lanes = self.lanes.iter().zip(&at).enumerate();
+                let next = lanes.filter_map(|(at, (lane, &done))| Some((*lane.marks.get(done)?, at)));
+                let mut next: Vec<(usize, usize)> = next.collect();
+                if next.is_empty() {
+                    if state.end_phase() && state.digest() == self.goal {
+                        return true;
+                    }
+                } else if self.seen.insert((at.clone(), state.digest())) {
+                    // As near to the order of time as it goes.
+                    next.sort_unstable_by(|a, b| b.cmp(a));
+                    path.push(Node { state, at, next });
+                }
+            }
+            let Some(Node { state, at, next }) = path.last_mut() else { return false };
+            let Some((mark, lane)) = next.pop() else {
+                path.pop();
+                continue;
+            };
+            let early = self.after[mark].iter().zip(&*at).any(|(needs, done)| done < needs);
             if early || self.left == 0 {
                 continue;
             }
             self.left -= 1;
             let Some(mut then) = state.copy() else { return false };
+            let mut at = at.clone();
             if self.carry_out(&mut then, mark) {
-                let mut at = at.clone();
                 at[lane] += 1;
-                if self.from(&then, at) {
-                    return true;
-                }
+                reached = Some((then, at));
             }
         }
-        false
     }
 
     fn carry_out<R: Replay>(&self, state: &mut R, at: usize) -> bool {
@@ -200,6 +217,15 @@ mod tests {
             (1, LOOK, Seen::Flag(false)),
             plain(1, Mark::Return),
         ];
+        assert!(!explained(&trace, 1));
+    }
+
+    #[test]
+    fn a_long_way_needs_no_stack() {
+        let mut trace = vec![plain(0, Mark::Begin)];
+        trace.extend((0..4000).map(|_| plain(0, ADD)));
+        trace.push(plain(0, Mark::Return));
+        assert!(explained(&trace, 4000));
         assert!(!explained(&trace, 1));
     }
 
