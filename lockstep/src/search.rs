@@ -92,7 +92,8 @@ impl Search<'_> {
         loop {
             if let Some((mut state, at)) = reached.take() {
                 let lanes = self.lanes.iter().zip(&at).enumerate();
-                let next = lanes.filter_map(|(at, (lane, &done))| Some((*lane.marks.get(done)?, at)));
+                let next =
+                    lanes.filter_map(|(at, (lane, &done))| Some((*lane.marks.get(done)?, at)));
                 let mut next: Vec<(usize, usize)> = next.collect();
                 if next.is_empty() {
                     if state.end_phase() && state.digest() == self.goal {

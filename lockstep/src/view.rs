@@ -1,6 +1,7 @@
 //! What is shown of the interleaving of a phase: its marks, with what repeats folded and the middle
 //! of a long one left out, and remarks at their places.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use program::{Marked, Name};
@@ -96,13 +97,21 @@ impl View {
 }
 
 impl Divergence {
-    /// The folio that whoever went wrong touched last.
+    /// The folio that whoever went wrong touched last; rather one that others touched too.
     pub fn touched(&self) -> Option<Name> {
-        let mut cpus = self.remarks.iter().map(|remark| (remark.cpu, remark.at));
-        cpus.find_map(|(cpu, end)| {
-            let marks = self.trace[..end].iter().rev();
-            marks.filter(|marked| marked.cpu == cpu).find_map(overlap::folio)
-        })
+        // By folio: the last touch, and whose they are.
+        let mut touches: BTreeMap<Name, (usize, BTreeSet<u8>)> = BTreeMap::new();
+        for (at, marked) in self.trace.iter().enumerate() {
+            if let Some(folio) = overlap::folio(marked) {
+                let (last, cpus) = touches.entry(folio).or_default();
+                *last = at;
+                cpus.insert(marked.cpu);
+            }
+        }
+        let own = |cpu| touches.iter().filter(move |(_, (_, cpus))| cpus.contains(&cpu));
+        let worth = |(_, (last, cpus)): &(&Name, &(usize, BTreeSet<u8>))| (cpus.len() > 1, *last);
+        let best = |cpu| own(cpu).max_by_key(worth).map(|(&folio, _)| folio);
+        self.remarks.iter().find_map(|remark| best(remark.cpu))
     }
 }
 

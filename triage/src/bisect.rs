@@ -112,8 +112,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
 }
 
 fn over_switches(args: &Args) -> Result<Json, Stop> {
-    let program = args.program.program()?;
-    let on = args.program.asked();
+    let (program, on) = args.program.load()?;
     let shows = |defects: Defects| {
         let mut judge = Judge::new(defects, Options { paranoid: true });
         let trouble = judge.judge(&program);

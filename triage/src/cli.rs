@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,7 +11,9 @@ use program::{Family, Program};
 use crate::exit::Stop;
 use crate::input::Loaded;
 use crate::judge::Judge;
-use crate::{bisect, compare, corpus, explain, export, input, manual, minimise, report, triage};
+use crate::{
+    bisect, compare, corpus, explain, export, finding, input, manual, minimise, report, triage,
+};
 
 /// What this build is called: the version, and the commit if it is known.
 pub const VERSION: &str = env!("MM_LOCKSTEP_VERSION");
@@ -176,6 +178,22 @@ impl DefectArgs {
         }
         set.in_variant(variant)
     }
+
+    /// The same; or, if nothing is asked for, what a bucket was found with.
+    pub fn or_found_with(&self, file: &Path, loaded: &Loaded) -> Defects {
+        let with = loaded.found_with;
+        if !self.list.is_empty() || self.variant.is_some() || with == Defects::NONE {
+            return self.set();
+        }
+        let switches = finding::switches(with).collect::<Vec<_>>().join(" ");
+        if file.is_dir() {
+            eprintln!("{}: with {switches}, as it was found", file.display());
+            with
+        } else {
+            eprintln!("hint: it was found with {switches}");
+            self.set()
+        }
+    }
 }
 
 /// Arguments of `hunt`.
@@ -269,18 +287,7 @@ impl ProgramArgs {
     /// asked for.
     pub fn load(&self) -> Result<(Program, Defects), Stop> {
         let loaded = self.read()?;
-        let mut defects = self.asked();
-        let unasked = self.defects.list.is_empty() && self.defects.variant.is_none();
-        if unasked && !loaded.found_with.is_empty() {
-            let with = loaded.found_with.join(" --defect ");
-            if self.file.is_dir() {
-                eprintln!("with --defect {with}, as it was found");
-                let known = loaded.found_with.iter().filter_map(|name| Defect::find(name));
-                known.for_each(|defect| defects.insert(defect));
-            } else {
-                eprintln!("hint: it was found with --defect {with}");
-            }
-        }
+        let defects = self.defects.or_found_with(&self.file, &loaded);
         Ok((loaded.telling(|program| Judge::is_clean(program, defects)), defects))
     }
 
@@ -296,7 +303,7 @@ impl ProgramArgs {
 
     /// A program without operations says nothing.
     fn read(&self) -> Result<Loaded, Stop> {
-        let loaded = input::load(&input::of_bucket(&self.file), self.bytes.bytes)?;
+        let loaded = input::one(&self.file, self.bytes.bytes)?;
         match loaded.program.steps().count() {
             0 => Err(input::vacuous(&self.file)),
             _ => Ok(loaded),

@@ -87,7 +87,8 @@ fn below(folder: &Path, list: &mut Vec<Result<Artifact, Stop>>) {
             if !link && !hidden(&path) {
                 below(&path, list);
             }
-        } else if let Some(engine) = engine(&path).filter(|_| !hidden(&path)) {
+        // A pipe would never end.
+        } else if let Some(engine) = engine(&path).filter(|_| path.is_file() && !hidden(&path)) {
             list.push(Ok(Artifact { path, engine }));
         }
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::cli::{BytesArg, DefectArgs, Format, defect_named, variant_named};
 use crate::exit::{Exit, Stop};
-use crate::judge::Trouble;
+use crate::judge::{Judge, Trouble};
 use crate::{diff, finding, guard, input, side, write};
 
 /// Examples for `--help`.
@@ -70,16 +70,18 @@ struct Json {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit, Stop> {
     let other = args.b.as_ref().unwrap_or(&args.a);
-    let load = |path: &Path| {
-        input::load(&input::of_bucket(path), args.bytes.bytes).map(|loaded| loaded.program)
+    let load = |path: &Path| -> Result<(Program, Defects), Stop> {
+        let loaded = input::one(path, args.bytes.bytes)?;
+        let on = args.defects.or_found_with(path, &loaded);
+        Ok((loaded.telling(|program| Judge::is_clean(program, on)), on))
     };
-    let on = args.defects.set();
-    let variant = args.with_variant.unwrap_or(on.variant());
-    let with = args.with.iter().fold(on.in_variant(variant), |mut set, &defect| {
+    let ((a, on), (b, own)) = (load(&args.a)?, load(other)?);
+    let variant = args.with_variant.unwrap_or(own.variant());
+    let with = args.with.iter().fold(own.in_variant(variant), |mut set, &defect| {
         set.insert(defect);
         set
     });
-    let (a, b) = (show(&load(&args.a)?, on), show(&load(other)?, with));
+    let (a, b) = (show(&a, on), show(&b, with));
     let exit = if a == b { Exit::Clean } else { Exit::Finding };
     if args.format == Format::Json {
         write::json(&Json { schema_version: 1, same: a == b, a, b })?;

@@ -31,7 +31,7 @@ struct VariantJson {
 
 /// Runs the command.
 pub fn run(args: &CostArgs) -> Result<Exit, Stop> {
-    let program = input::load(&args.file, args.bytes.bytes)?.program;
+    let program = input::one(&args.file, args.bytes.bytes)?.program;
     let variants = match args.variants[..] {
         [] => vec![Variant::Batched, Variant::PageAtATime],
         _ => args.variants.clone(),

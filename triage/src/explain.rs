@@ -160,6 +160,9 @@ fn chapter(tale: &Tale, before: Option<i64>, folio: &str) -> Option<String> {
             parts.push(format!("but the optimised side has {}", count(theirs)));
         }
     }
+    if parts.is_empty() {
+        parts.push("the two sides differ".to_owned());
+    }
     let on = if tale.cpu > 0 { format!(" on cpu{}", tale.cpu) } else { String::new() };
     Some(format!("{}. {}{on}: {}.", tale.number, tale.operation, parts.join("; ")))
 }

@@ -188,6 +188,12 @@ pub fn on(defects: Defects) -> impl Iterator<Item = Defect> {
     Defect::ALL.iter().copied().filter(move |&defect| defects.contains(defect))
 }
 
+/// The variant's name, unless it is the usual one.
+pub fn variant(defects: Defects) -> Option<String> {
+    let variant = Some(defects.variant()).filter(|&variant| variant != Variant::Batched);
+    variant.map(|variant| variant.info().name.to_owned())
+}
+
 /// The same without one of them.
 pub fn without(defects: Defects, defect: Defect) -> Defects {
     let none = Defects::NONE.in_variant(defects.variant());
@@ -205,17 +211,20 @@ pub fn replay_command(file: &Path, defects: Defects) -> String {
 /// The arguments that name a program and the defects to run it with.
 pub fn command(file: &Path, defects: Defects) -> String {
     let mut command = quoted(file);
-    for defect in on(defects) {
-        let _ = write!(command, " --defect {}", defect.info().name);
-    }
-    if defects.variant() != Variant::Batched {
-        let _ = write!(command, " --variant {}", defects.variant().info().name);
+    for switch in switches(defects) {
+        let _ = write!(command, " {switch}");
     }
     command
 }
 
+/// What switches these defects and their variant on, as arguments.
+pub fn switches(defects: Defects) -> impl Iterator<Item = String> {
+    let defect = |defect: Defect| format!("--defect {}", defect.info().name);
+    on(defects).map(defect).chain(variant(defects).map(|name| format!("--variant {name}")))
+}
+
 /// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
+pub fn quoted(path: &Path) -> String {
     let path = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
     // An argument that begins with a dash would be an option.

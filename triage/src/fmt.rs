@@ -37,7 +37,13 @@ fn read(path: PathBuf, raw: bool) -> Result<Read, Stop> {
                 text::format(&source).map_err(|errors| input::mistakes(&path, &source, &errors))?;
             Ok(Read { same: source == canonical, path, canonical, print })
         }
-        Form::Bytes(program, _) => {
+        Form::Bytes(program, earlier) => {
+            if earlier.is_some() {
+                let path = path.display();
+                eprintln!(
+                    "note: {path}: to builds of an earlier byte version another program; `corpus upgrade` makes it that"
+                );
+            }
             Ok(Read { path, canonical: program.to_string(), same: false, print: true })
         }
     }

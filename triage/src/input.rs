@@ -4,11 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use optimized::{Defect, Defects, Variant};
 use program::codec::{self, Decoder};
 use program::{Program, text};
 
-use crate::diff;
 use crate::exit::Stop;
+use crate::{diff, finding};
 
 /// Largest input: far more than any program needs.
 const MAX_BYTES: u64 = 16 << 20;
@@ -69,9 +70,16 @@ fn below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A bucket of findings stands for its minimal program.
-pub fn of_bucket(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join("minimal.txt") } else { path.to_owned() }
+/// Loads one program. A bucket of findings stands for its minimal one.
+pub fn one(path: &Path, raw: bool) -> Result<Loaded, Stop> {
+    let minimal = path.join("minimal.txt");
+    if path.is_dir() && !minimal.exists() {
+        let message = format!("error: {} is a folder and no bucket of findings", path.display());
+        return Err(Stop::Input(format!(
+            "{message}\n  hint: name one program, or findings/BUCKET"
+        )));
+    }
+    load(if path.is_dir() { &minimal } else { path }, raw)
 }
 
 /// What to call a file in messages.
@@ -99,8 +107,8 @@ pub struct Loaded {
     pub program: Program,
     /// Line of each expectation.
     pub expects: Vec<u32>,
-    /// The defects that it says it was found with.
-    pub found_with: Vec<String>,
+    /// What it says was switched on when it was found.
+    pub found_with: Defects,
     /// What an engine's input meant to a build of an earlier version, which its header names. To one
     /// of this version, any header is as good as another.
     earlier: Option<Program>,
@@ -117,8 +125,30 @@ impl Loaded {
     }
 }
 
-/// Words before the name of a defect in files that `triage` and `minimise` write.
-pub const FOUND_WITH: &str = "# found with --defect ";
+const FOUND_WITH: &str = "# found with ";
+
+/// Lines that say what was switched on, in files that `triage` and `minimise` write.
+pub fn found_with(defects: Defects) -> String {
+    finding::switches(defects).map(|switch| format!("{FOUND_WITH}{switch}\n")).collect()
+}
+
+/// What such lines say.
+fn stated(source: &str) -> Defects {
+    let mut defects = Defects::NONE;
+    for switch in source.lines().filter_map(|line| line.strip_prefix(FOUND_WITH)) {
+        match switch.split_once(' ') {
+            Some(("--defect", name)) => {
+                Defect::find(name.trim()).into_iter().for_each(|defect| defects.insert(defect));
+            }
+            Some(("--variant", name)) => {
+                let variant = Variant::find(name.trim());
+                defects = variant.map_or(defects, |variant| defects.in_variant(variant));
+            }
+            _ => {}
+        }
+    }
+    defects
+}
 
 /// An input in either form.
 pub enum Form {
@@ -159,7 +189,7 @@ pub fn load(path: &Path, raw: bool) -> Result<Loaded, Stop> {
     match form(path, raw)? {
         Form::Text(source) => parse(path, &source),
         Form::Bytes(program, earlier) => {
-            let (expects, found_with) = (Vec::new(), Vec::new());
+            let (expects, found_with) = (Vec::new(), Defects::NONE);
             let earlier = earlier.map(|earlier| *earlier);
             Ok(Loaded { program: *program, expects, found_with, earlier })
         }
@@ -171,8 +201,7 @@ fn parse(path: &Path, source: &str) -> Result<Loaded, Stop> {
     match text::parse(source) {
         Ok(parsed) => {
             let expects = parsed.expects.iter().map(|place| place.line).collect();
-            let found_with = source.lines().filter_map(|line| line.strip_prefix(FOUND_WITH));
-            let found_with = found_with.map(|name| name.trim().to_owned()).collect();
+            let found_with = stated(source);
             Ok(Loaded { program: parsed.program, expects, found_with, earlier: None })
         }
         Err(errors) => Err(mistakes(path, source, &errors)),

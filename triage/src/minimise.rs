@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::cli::{Format, ProgramArgs};
 use crate::exit::{Exit, Stop};
 use crate::judge::{Judge, Sight};
-use crate::{finding, input, stop, write};
+use crate::{input, stop, write};
 
 /// Examples for `--help`.
 pub const EXAMPLES: &str = "\
@@ -136,9 +136,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     let exit = if stopped { Exit::Interrupted } else { Exit::Clean };
     let class = seen.trouble.symptom().class;
     let mut text = format!("# {class}\n");
-    for defect in finding::on(defects) {
-        let _ = writeln!(text, "{}{}", input::FOUND_WITH, defect.info().name);
-    }
+    text.push_str(&input::found_with(defects));
     let _ = write!(text, "{minimal}");
     if let Some(file) = &args.output {
         write::file(file, &text)?;

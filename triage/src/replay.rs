@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use lockstep::{Options, What, render};
+use optimized::Defects;
 use program::Layout;
 use serde::Serialize;
 
@@ -40,7 +41,7 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
                 continue;
             }
         };
-        let expects = loaded.expects.clone();
+        let (expects, found_with) = (loaded.expects.clone(), loaded.found_with);
         let program = loaded.telling(|program| judge.judge(program).is_none());
         let trouble = judge.judge(&program);
         let says_nothing = program.steps().count() == 0 && program.expects.is_empty();
@@ -93,6 +94,10 @@ pub fn run(args: &ReplayArgs) -> Result<Exit, Stop> {
                 let _ = write!(out, ", {steps} steps");
                 if !program.expects.is_empty() {
                     let _ = write!(out, ", {} expectations hold", program.expects.len());
+                }
+                if args.defects.set() == Defects::NONE && found_with != Defects::NONE {
+                    let switches = finding::switches(found_with).collect::<Vec<_>>().join(" ");
+                    let _ = write!(out, " (it was found with {switches})");
                 }
                 out.push('\n');
             }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::exit::{Exit, Stop};
 use crate::log::{self, Curve};
 use crate::store::{self, Bucket};
-use crate::{cli, write};
+use crate::{cli, collect, write};
 
 /// Examples for `--help`.
 pub const EXAMPLES: &str = "\
@@ -93,6 +93,15 @@ struct Junit<'a> {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit, Stop> {
     let buckets = store::buckets(&args.findings)?;
+    if buckets.is_empty()
+        && collect::artifacts(std::slice::from_ref(&args.findings)).iter().any(Result::is_ok)
+    {
+        let folder = args.findings.display();
+        return Err(Stop::Input(format!(
+            "error: {folder}: findings that are in no bucket\n  hint: `mm-lockstep triage {folder}` makes buckets of \
+             them; report takes the folder of all buckets"
+        )));
+    }
     let campaigns =
         args.campaign.iter().map(|file| campaign(file)).collect::<Result<Vec<_>, _>>()?;
     let logs = args.log.iter().map(|file| {

@@ -50,6 +50,9 @@ pub struct Verdict {
     pub cause: Option<String>,
     /// Defects that were on.
     pub defects: Vec<String>,
+    /// The variant, if not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// Operations of the minimal program.
     pub steps: usize,
     /// Scheduling decisions of the minimal program.
@@ -78,6 +81,9 @@ pub struct Run {
     pub commit: String,
     /// Defects that were on.
     pub defects: Vec<String>,
+    /// The variant, if not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// What it was called then.
     pub title: String,
 }
@@ -85,7 +91,8 @@ pub struct Run {
 impl Run {
     /// Whether both are of one commit with the same switched on.
     pub fn same_build(&self, other: &Run) -> bool {
-        self.commit == other.commit && self.defects == other.defects
+        let build = |run: &Run| (run.commit.clone(), run.defects.clone(), run.variant.clone());
+        build(self) == build(other)
     }
 }
 
@@ -220,7 +227,7 @@ impl Store {
         let numbered = (2..).map(|number| format!("{slug}-{number}"));
         let mut names = std::iter::once(slug.clone()).chain(numbered);
         let name = names.find(|name| !taken(name)).unwrap_or(slug);
-        let aside = self.root.join(format!(".{name}.new"));
+        let aside = self.root.join(format!("{}{name}", write::ASIDE));
         let _ = fs::remove_dir_all(&aside);
         fs::create_dir_all(aside.join("runs")).map_err(|error| write::at(&aside, error))?;
         save(&aside.join("verdict.json"), &entry.verdict)?;
@@ -249,7 +256,7 @@ fn derive(folder: &Path, verdict: &Verdict) -> io::Result<()> {
 fn sweep(folder: &Path) {
     for path in entries(folder).into_iter().flatten() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let aside = name.starts_with('.') && (name.ends_with(".tmp") || name.ends_with(".new"));
+        let aside = name.starts_with(write::ASIDE);
         let _ = match path.is_dir() {
             true if aside => fs::remove_dir_all(&path),
             false if aside => fs::remove_file(&path),
@@ -278,7 +285,8 @@ pub fn buckets(root: &Path) -> Result<Vec<Bucket>, Stop> {
 fn bucket(folder: &Path, name: String) -> Result<Option<Bucket>, Stop> {
     let Some(verdict) = read::<Verdict>(&folder.join("verdict.json"))? else { return Ok(None) };
     let mut records = BTreeMap::new();
-    for path in entries(&folder.join("runs"))? {
+    let runs = folder.join("runs");
+    for path in if runs.exists() { entries(&runs)? } else { Vec::new() } {
         if path.extension().is_some_and(|extension| extension == "json") {
             let record = read::<Record>(&path)?;
             records.extend(record.map(|record| (record.id.clone(), record)));

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep::{Divergence, Lockstep, Names, Options, Value, Verdict, What, When, render};
+use lockstep::{
+    Divergence, FolioField, Lockstep, Names, Options, Value, Verdict, What, When, render,
+};
 use optimized::Defects;
 use program::{Foll, HandleId, Layout, Model, Name, Op, PageRef, Program, Snapshot, text};
 
@@ -182,9 +184,19 @@ fn at_fault(found: &Divergence) -> Option<Name> {
         Value::Names(names) => names.first().copied(),
         _ => None,
     };
-    found.fields.iter().find_map(|diff| match diff.what {
-        What::Folio(name, _) => Some(name),
-        _ => of_value(&diff.reference).or_else(|| of_value(&diff.optimized)),
+    // Whose references are miscounted; a folio that one side alone has is rather the consequence.
+    let counted =
+        found.fields.iter().find_map(|diff| match (diff.what, &diff.reference, &diff.optimized) {
+            (What::Folio(name, FolioField::Refcount), Value::Count(_), Value::Count(_)) => {
+                Some(name)
+            }
+            _ => None,
+        });
+    counted.or_else(|| {
+        found.fields.iter().find_map(|diff| match diff.what {
+            What::Folio(name, _) => Some(name),
+            _ => of_value(&diff.reference).or_else(|| of_value(&diff.optimized)),
+        })
     })
 }
 

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use clap::Args as ClapArgs;
 use comfy_table::{CellAlignment, Table, presets};
 use lockstep::{Options, When, program_hash, render};
-use optimized::{Defect, Defects};
+use optimized::Defects;
 use program::digest::mix;
 use program::{Layout, Program};
 use rayon::prelude::*;
@@ -70,6 +70,9 @@ pub struct Args {
     format: Format,
 }
 
+/// Clean inputs that are named on a screen.
+const SHOWN: usize = 10;
+
 /// What a run is called that shows nothing.
 const CLEAN: &str = "clean";
 
@@ -128,7 +131,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     let mut store = Store::open(&args.findings)?;
     let clerk = Clerk::new(args, Arc::clone(&stop));
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.threads.map_or(0, NonZeroUsize::get))
+        .num_threads(args.threads.map_or(0, |threads| threads.get().min(inputs.len().max(1))))
         .build()
         .map_err(|error| Stop::Usage(format!("error: no threads: {error}")))?;
     let bar = progress::bar(Some(inputs.len() as u64), "inputs");
@@ -183,6 +186,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
 struct Clerk {
     defects: Defects,
     names: Vec<String>,
+    variant: Option<String>,
     raw: bool,
     by_signature: bool,
     now: String,
@@ -196,6 +200,7 @@ impl Clerk {
         Clerk {
             defects,
             names: finding::on(defects).map(|defect| defect.info().name.to_owned()).collect(),
+            variant: finding::variant(defects),
             raw: args.bytes.bytes,
             by_signature: args.by_signature,
             now: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
@@ -214,7 +219,7 @@ impl Clerk {
 
     /// What tells inputs apart: the program, and the build that it is run on.
     fn id(&self, program: &Program) -> String {
-        let build = self.names.iter().flat_map(|name| name.bytes());
+        let build = self.names.iter().chain(&self.variant).flat_map(|name| name.bytes());
         let build = build.fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
         format!("{:016x}", program_hash(program) ^ build)
     }
@@ -235,6 +240,7 @@ impl Clerk {
             when: self.now.clone(),
             commit: self.commit.clone(),
             defects: self.names.clone(),
+            variant: self.variant.clone(),
             title: String::new(),
         };
         let known = store.records(&id);
@@ -293,7 +299,7 @@ impl Clerk {
         let same = tell(&first) == tell(&second);
         let sight = first.or(second)?;
         if !same {
-            let verdict = describe(program, &sight, Titles::flaky(), None, &self.names);
+            let verdict = self.describe(program, &sight, Titles::flaky(), None);
             return Some((program.clone(), verdict));
         }
         let cause =
@@ -308,55 +314,54 @@ impl Clerk {
         let (root, last) = minimiser.root(&minimal, &seen);
         let titles = Titles::of((&minimal, &seen), (&root, &last), cause);
         let name = cause.map(|defect| defect.info().name.to_owned());
-        let verdict = describe(&minimal, &seen, titles, name, &self.names);
+        let verdict = self.describe(&minimal, &seen, titles, name);
         Some((minimal, verdict))
     }
 
     /// The minimal program as a file that says what it is.
     fn text(&self, minimal: &Program, verdict: &Verdict) -> String {
         let mut text = format!("# {}\n", verdict.titles.title);
-        for defect in &self.names {
-            let _ = writeln!(text, "{}{defect}", input::FOUND_WITH);
-        }
+        text.push_str(&input::found_with(self.defects));
         let _ = write!(text, "{minimal}");
         text
     }
-}
 
-fn describe(
-    program: &Program,
-    sight: &Sight,
-    titles: Titles,
-    cause: Option<String>,
-    defects: &[String],
-) -> Verdict {
-    let symptom = sight.trouble.symptom();
-    let (fields, operation) = match &sight.trouble {
-        Trouble::Diverged(found) => {
-            let operation = match found.when {
-                When::Step(_, step) => Some(step.to_string()),
-                _ => None,
-            };
-            (render::fields(found, &Layout::of(program)), operation)
+    fn describe(
+        &self,
+        program: &Program,
+        sight: &Sight,
+        titles: Titles,
+        cause: Option<String>,
+    ) -> Verdict {
+        let symptom = sight.trouble.symptom();
+        let (fields, operation) = match &sight.trouble {
+            Trouble::Diverged(found) => {
+                let operation = match found.when {
+                    When::Step(_, step) => Some(step.to_string()),
+                    _ => None,
+                };
+                (render::fields(found, &Layout::of(program)), operation)
+            }
+            Trouble::Panicked(_) => (Vec::new(), None),
+        };
+        let schedule = &program.schedule;
+        Verdict {
+            schema_version: SCHEMA,
+            titles,
+            class: symptom.class,
+            field: sight.trouble.field().to_owned(),
+            path: symptom.path,
+            paths: sight.paths.iter().map(|path| (*path).to_owned()).collect(),
+            operation,
+            fields,
+            cause,
+            defects: self.names.clone(),
+            variant: self.variant.clone(),
+            steps: program.steps().count(),
+            slices: schedule.slices.len() + schedule.cycle.len(),
+            minimal: String::new(),
+            program: String::new(),
         }
-        Trouble::Panicked(_) => (Vec::new(), None),
-    };
-    let schedule = &program.schedule;
-    Verdict {
-        schema_version: SCHEMA,
-        titles,
-        class: symptom.class,
-        field: sight.trouble.field().to_owned(),
-        path: symptom.path,
-        paths: sight.paths.iter().map(|path| (*path).to_owned()).collect(),
-        operation,
-        fields,
-        cause,
-        defects: defects.to_vec(),
-        steps: program.steps().count(),
-        slices: schedule.slices.len() + schedule.cycle.len(),
-        minimal: String::new(),
-        program: String::new(),
     }
 }
 
@@ -386,8 +391,11 @@ fn tell(
         return Ok(());
     }
     let mut out = if store.buckets.is_empty() { String::new() } else { table(&store.buckets) };
-    for file in clean {
+    for file in clean.iter().take(SHOWN) {
         let _ = writeln!(out, "{file}: clean, it shows nothing");
+    }
+    if clean.len() > SHOWN {
+        let _ = writeln!(out, "… and {} more (--format json lists them)", clean.len() - SHOWN);
     }
     let count = store.buckets.len();
     let plural = if count == 1 { "" } else { "s" };
@@ -398,15 +406,19 @@ fn tell(
         clean.len(),
         args.findings.display()
     );
-    if let Some(bucket) = store.buckets.first() {
-        let file = args.findings.join(&bucket.name).join("minimal.txt");
-        let names = bucket.verdict.defects.iter();
-        let mut on = Defects::NONE.in_variant(args.defects.set().variant());
-        names.filter_map(|name| Defect::find(name)).for_each(|defect| on.insert(defect));
-        let _ = writeln!(out, "next: mm-lockstep explain {}", finding::command(&file, on));
+    if let Some(bucket) = by_size(&store.buckets).first() {
+        let folder = args.findings.join(&bucket.name);
+        let _ = writeln!(out, "next: mm-lockstep explain {}", finding::quoted(&folder));
     }
     write::text(&out)?;
     Ok(())
+}
+
+/// The fullest first.
+fn by_size(buckets: &[Bucket]) -> Vec<&Bucket> {
+    let mut buckets: Vec<&Bucket> = buckets.iter().collect();
+    buckets.sort_by_key(|bucket| (std::cmp::Reverse(bucket.inputs()), &bucket.name));
+    buckets
 }
 
 /// One line a bucket, the fullest first.
@@ -414,9 +426,7 @@ pub fn table(buckets: &[Bucket]) -> String {
     let mut table = Table::new();
     let header = ["bucket", "class", "path", "inputs", "smallest", "first seen"];
     table.load_style(presets::NOTHING).set_header(header);
-    let mut buckets: Vec<&Bucket> = buckets.iter().collect();
-    buckets.sort_by_key(|bucket| (std::cmp::Reverse(bucket.inputs()), &bucket.name));
-    for bucket in buckets {
+    for bucket in by_size(buckets) {
         let verdict = &bucket.verdict;
         table.add_row([
             bucket.name.clone(),

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+/// What the name of everything that is still aside begins with.
+pub const ASIDE: &str = ".mm-lockstep-";
+
 /// Prints text.
 pub fn text(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -28,7 +31,7 @@ pub fn file(path: &Path, content: &str) -> io::Result<()> {
 /// As [`file()`], for what is not text.
 pub fn bytes(path: &Path, content: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let aside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let aside = path.with_file_name(format!("{ASIDE}{name}.{}", std::process::id()));
     fs::write(&aside, content).and_then(|()| fs::rename(&aside, path)).map_err(|error| {
         let _ = fs::remove_file(&aside);
         at(path, error)
@@ -38,7 +41,7 @@ pub fn bytes(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Whether files can be written to a folder, or a folder that is missing be made. Leaves nothing
 /// behind, so that runs beside each other do not meet.
 pub fn probe(folder: &Path) -> io::Result<()> {
-    let aside = format!(".probe.{}.tmp", std::process::id());
+    let aside = format!("{ASIDE}probe.{}", std::process::id());
     for ancestor in folder.ancestors() {
         let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
         match fs::symlink_metadata(ancestor) {

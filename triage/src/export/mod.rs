@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::cli::Format;
 use crate::exit::{Exit, Stop};
+use crate::judge::Judge;
 use crate::{input, write};
 
 /// Examples for `--help`.
@@ -67,7 +68,9 @@ struct Json {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit, Stop> {
-    let program = input::load(&input::of_bucket(&args.file), args.raw)?.program;
+    let loaded = input::one(&args.file, args.raw)?;
+    let defects = loaded.found_with;
+    let program = loaded.telling(|program| Judge::is_clean(program, defects));
     if program.steps().count() == 0 {
         return Err(input::vacuous(&args.file));
     }
@@ -77,6 +80,10 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
         Form { c: true, .. } => ("c", c::reproducer(&program).into_bytes()),
         _ => ("bytes", program.encode()),
     };
+    if args.form.bytes && args.format == Format::Json && args.output.is_none() {
+        let message = "error: bytes are no JSON\n  hint: write them to a file, -o FILE";
+        return Err(Stop::Usage(message.to_owned()));
+    }
     if let Some(file) = &args.output {
         write::bytes(file, &content)?;
     }
