@@ -7,7 +7,7 @@
 //! memory is refused instead of running out; pages were written; an operation reaches elsewhere.
 
 use program::validate::FIRST_TASK;
-use program::{Fail, LockId, Op, Phase, Program, Range, Schedule, Shape, Site, TaskId, edit};
+use program::{Fail, LockId, Op, Phase, Program, Range, Schedule, Shape, Site, Step, TaskId, edit};
 
 use crate::minimise::{minimise, roomy};
 use crate::phase::concurrent;
@@ -15,6 +15,8 @@ use crate::signature::Sight;
 
 /// The longest range that is tried for an operation, in pages, and how far from the start of its area.
 const REACH: u16 = 4;
+/// Orders of a phase that are tried.
+const ORDERS: usize = 20;
 /// The latest attempt within a step that is refused.
 const ATTEMPTS: u8 = 2;
 
@@ -75,21 +77,45 @@ fn plainer(program: &Program) -> Vec<Program> {
     bare
 }
 
-/// The steps of each phase one after the other, in the order of the text and in the other one.
+/// The steps one after the other: of each phase in the order of the text, backwards, and in every
+/// order that keeps that of each CPU, one phase at a time.
 fn apart(program: &Program) -> Vec<Program> {
-    if program.phases.iter().all(|phase| phase.steps.len() < 2) {
-        return Vec::new();
-    }
-    let mut back = program.clone();
-    back.phases.iter_mut().for_each(|phase| phase.steps.reverse());
-    let split = |program: &Program| {
-        let phases = program.steps().map(|step| Phase { steps: vec![*step] });
-        let (phases, schedule) = (phases.collect(), Schedule::default());
-        Program { phases, schedule, ..program.clone() }
+    let split = |phases: Vec<Phase>| {
+        let phases = phases.into_iter().flat_map(|phase| phase.steps);
+        let phases = phases.map(|step| Phase { steps: vec![step] }).collect();
+        Program { phases, schedule: Schedule::default(), ..program.clone() }
     };
-    let mut list = vec![split(program), split(&back)];
+    let with = |at: usize, steps: Vec<Step>| {
+        let mut phases = program.phases.clone();
+        phases[at] = Phase { steps };
+        split(phases)
+    };
+    let mut list = Vec::new();
+    for (at, phase) in program.phases.iter().enumerate().filter(|(_, phase)| phase.steps.len() > 1)
+    {
+        let back = phase.steps.iter().rev().copied().collect();
+        list.extend([with(at, phase.steps.clone()), with(at, back)]);
+        list.extend(merges(&phase.steps).into_iter().map(|steps| with(at, steps)));
+    }
     list.retain(|program| program.validate().is_ok());
     list
+}
+
+/// The orders of these steps that keep that of each CPU, some of them if there are many.
+fn merges(steps: &[Step]) -> Vec<Vec<Step>> {
+    let mut done: Vec<Vec<usize>> = vec![Vec::new()];
+    for _ in steps {
+        let next = |order: &Vec<usize>| {
+            let first = |&at: &usize| {
+                let open = |at: &usize| !order.contains(at);
+                open(&at) && (0..at).filter(open).all(|before| steps[before].cpu != steps[at].cpu)
+            };
+            let then = |at| order.iter().copied().chain([at]).collect();
+            (0..steps.len()).filter(first).map(then).collect::<Vec<Vec<usize>>>()
+        };
+        done = done.iter().flat_map(next).take(ORDERS).collect();
+    }
+    done.iter().map(|order| order.iter().map(|&at| steps[at]).collect()).collect()
 }
 
 /// The lock of a folio held in the place of a step: what runs beside whoever has it sees no more.
