@@ -42,6 +42,8 @@ pub struct Stats {
     pub overlapped: u64,
     /// Concurrent phases that only another order of their steps explains.
     pub excused: u64,
+    /// Marks of all phases: what they took.
+    pub marks: u64,
     /// Uses of each permission, in the order of [`Permission::ALL`].
     pub permissions: [u64; Permission::ALL.len()],
 }
@@ -59,6 +61,7 @@ impl Default for Stats {
             phases: 0,
             overlapped: 0,
             excused: 0,
+            marks: 0,
             permissions: [0; Permission::ALL.len()],
         }
     }
@@ -80,6 +83,7 @@ impl Stats {
     /// A phase was judged.
     pub(crate) fn phase(&mut self, trace: &[Marked]) {
         self.phases += 1;
+        self.marks += trace.len() as u64;
         self.overlapped += u64::from(overlap(trace));
     }
 
@@ -97,6 +101,7 @@ impl Stats {
         self.phases += other.phases;
         self.overlapped += other.overlapped;
         self.excused += other.excused;
+        self.marks += other.marks;
         for (mine, theirs) in self.permissions.iter_mut().zip(&other.permissions) {
             *mine += theirs;
         }

@@ -128,11 +128,18 @@ struct Piece {
     rounds: usize,
 }
 
+/// Rounds are looked for that begin so near to an end of the trace: of the rest of a long one nothing is
+/// shown, and a million marks take minutes.
+const NEAR: usize = 2000;
+
 /// Finds what repeats, shortest rounds first.
 fn fold(trace: &[Marked]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let (mut from, mut at) = (0, 0);
     while at < trace.len() {
+        if (NEAR..trace.len().saturating_sub(NEAR)).contains(&at) {
+            at = trace.len() - NEAR;
+        }
         let Some((round, times)) = round(&trace[at..]) else {
             at += 1;
             continue;

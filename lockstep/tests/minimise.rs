@@ -1,6 +1,6 @@
 //! The minimiser, against predicates whose smallest programs are known.
 
-use lockstep::minimise::minimise;
+use lockstep::minimise::{minimise, minimise_within};
 use program::{Backing, Campaign, Decoder, Foll, Kind, Op, Place, Program, Slice};
 
 fn random(index: u64) -> Program {
@@ -113,4 +113,31 @@ fn a_phase_that_need_not_be_concurrent_is_not() {
     assert!(small.phases.iter().all(|phase| phase.steps.len() == 1), "{small}");
     assert!(small.schedule.slices.is_empty() && small.schedule.cycle.is_empty(), "{small}");
     assert_eq!(small.shape.cpus, 1, "{small}");
+}
+
+#[test]
+fn no_more_runs_than_there_is_work() {
+    let program = random(3);
+    let mut runs = 0;
+    let (small, effort) = minimise_within(&program, 30, |_| {
+        runs += 1;
+        (false, 10)
+    });
+    assert_eq!((runs, effort.runs, small), (3, 3, program));
+    assert!(effort.left_out > 0);
+}
+
+#[test]
+fn long_schedules_are_cut_by_halves() {
+    let slices: Vec<Slice> = (0..4000)
+        .map(|at| Slice { cpu: 0, run: if at == 1234 || at == 2900 { 7 } else { 2 }, task: 0 })
+        .collect();
+    let mut program = random(3);
+    program.schedule.slices = slices;
+    let needed = |program: &Program| {
+        program.schedule.slices.iter().filter(|slice| slice.run == 7).count() == 2
+    };
+    let (small, effort) = minimise(&program, needed);
+    assert_eq!(small.schedule.slices.len(), 2);
+    assert!(effort.runs < 600, "{}", effort.runs);
 }

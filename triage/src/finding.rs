@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use lockstep::{Names, Options, When, minimise, program_hash, render};
+use lockstep::minimise::{self, Effort};
+use lockstep::{Names, Options, When, program_hash, render};
 use optimized::{Defect, Defects, Variant};
 use program::{Layout, Program};
 use serde::Serialize;
@@ -25,7 +26,13 @@ pub struct Finding {
     pub steps_before: usize,
     /// Programs run to make it smaller.
     pub runs: u64,
+    /// Programs that were not run, because these had taken all the work that there is for it.
+    pub left_out: u64,
 }
+
+/// Marks of phases that may pass while a finding is made small: some ten seconds. What has no end in
+/// sight (`undecided`) leaves most of a million a run.
+pub const WORK: u64 = 20_000_000;
 
 /// Runs the execution again and makes its program smaller until there is no time left for that.
 /// `None`: it did not show itself again.
@@ -36,15 +43,20 @@ pub fn minimised(found: Found, plan: &Plan, over: impl Fn() -> bool) -> Option<F
         ["digest", "invariant", "cost"].iter().any(|kind| found.symptom.class.starts_with(kind));
     let options = Options { paranoid: plan.options.paranoid || hidden };
     let mut judge = Judge::new(plan.defects, options);
-    let mut shows = |program: &Program| {
+    let shows = |judge: &mut Judge, program: &Program| {
         judge.judge(program).filter(|trouble| trouble.symptom() == found.symptom)
     };
-    shows(&whole)?;
-    let same = |program: &Program| !over() && shows(program).is_some();
-    let (program, effort) = minimise::minimise(&whole, same);
-    let trouble = shows(&program)?;
+    shows(&mut judge, &whole)?;
+    judge.work();
+    let same = |program: &Program| {
+        let shown = !over() && shows(&mut judge, program).is_some();
+        (shown, judge.work())
+    };
+    let (program, effort) = minimise::minimise_within(&whole, WORK, same);
+    let trouble = shows(&mut judge, &program)?;
     let steps_before = whole.steps().count();
-    Some(Finding { found, program, trouble, steps_before, runs: effort.runs })
+    let Effort { runs, left_out, .. } = effort;
+    Some(Finding { found, program, trouble, steps_before, runs, left_out })
 }
 
 /// A finding as JSON.
@@ -87,10 +99,11 @@ impl Finding {
         let steps = self.program.steps().count();
         let _ = writeln!(
             out,
-            "execution {index} of seed {}; {} steps made {steps} in {} runs{}\n",
+            "execution {index} of seed {}; {} steps made {steps} in {} runs{}{}\n",
             plan.campaign.seed,
             self.steps_before,
             self.runs,
+            self.unfinished(),
             if times > 1 { format!("; {times} executions show it") } else { String::new() },
         );
         for line in self.program.to_string().lines() {
@@ -106,6 +119,13 @@ impl Finding {
             None => out.push_str("\nnot written to a file\n"),
         }
         out
+    }
+
+    fn unfinished(&self) -> String {
+        match self.left_out {
+            0 => String::new(),
+            left => format!(" ({left} candidates were left out: each takes too long)"),
+        }
     }
 
     /// For programs.

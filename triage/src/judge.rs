@@ -107,6 +107,11 @@ impl Judge {
         stats
     }
 
+    /// Marks of the phases that ran since the last call.
+    pub fn work(&mut self) -> u64 {
+        self.take_stats().marks
+    }
+
     /// Runs one program.
     #[inline]
     pub fn judge(&mut self, program: &Program) -> Option<Trouble> {
@@ -135,7 +140,7 @@ impl Judge {
         self.lockstep = Lockstep::new(self.defects);
     }
 
-    /// Runs one program, watching the paths that it takes. Nothing of it is counted.
+    /// Runs one program, watching the paths that it takes. Nothing of it is counted but its marks.
     pub fn look(&mut self, program: &Program) -> Option<Sight> {
         self.lockstep.take_stats();
         let mut steps: Vec<Vec<u64>> = vec![vec![0; Path::ALL.len()]];
@@ -145,7 +150,8 @@ impl Judge {
             })
         };
         let trouble = trouble(guard::catch(run))?;
-        let total = self.lockstep.take_stats().paths;
+        let Stats { paths: total, marks, .. } = self.lockstep.take_stats();
+        self.stats.marks += marks;
         self.lockstep = Lockstep::new(self.defects);
         // A step that diverges has been watched, but not what gives everything back, nor the steps
         // of a concurrent phase.

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::cli::{Format, ProgramArgs};
 use crate::exit::{Exit, Stop};
+use crate::finding::WORK;
 use crate::judge::{Judge, Sight};
 use crate::{input, stop, write};
 
@@ -92,10 +93,10 @@ impl Minimiser<'_> {
     pub fn smallest(&self, program: &Program, sight: &Sight) -> (Program, Sight, Effort) {
         let (mut judge, seen) = (self.judge(), sight.seen());
         let mut last = sight.clone();
-        let (minimal, effort) = minimise::minimise(program, |candidate| {
+        let (minimal, effort) = minimise::minimise_within(program, WORK, |candidate| {
             let sight = self.look(&mut judge, candidate);
             let sight = sight.filter(|sight| seen.covers(&sight.seen()));
-            sight.map(|sight| last = sight).is_some()
+            (sight.map(|sight| last = sight).is_some(), judge.work())
         });
         (minimal, last, effort)
     }
@@ -170,6 +171,9 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     );
     for (change, [tried, taken]) in &effort.changes {
         eprintln!("  {change}: tried {tried}, kept {taken}");
+    }
+    if effort.left_out > 0 {
+        eprintln!("  left out: {}, a run of it takes too long", effort.left_out);
     }
     if stopped {
         eprintln!("stopped: it may get smaller still");

@@ -31,16 +31,29 @@ pub struct Effort {
     pub runs: u64,
     /// Candidates that had been tried before.
     pub repeated: u64,
+    /// Candidates that were not tried, because there was no work left for them.
+    pub left_out: u64,
     /// Of each kind of change: how often it was tried, and how often the result was the same.
     pub changes: BTreeMap<&'static str, [u64; 2]>,
 }
 
 /// The smallest program that could be reached from `program` through programs of which `same`
 /// holds. `program` itself must be one.
-pub fn minimise(program: &Program, same: impl FnMut(&Program) -> bool) -> (Program, Effort) {
+pub fn minimise(program: &Program, mut same: impl FnMut(&Program) -> bool) -> (Program, Effort) {
+    minimise_within(program, u64::MAX, |candidate| (same(candidate), 0))
+}
+
+/// The same within so much work: `same` says too what a run took, in a measure of its own that does
+/// not depend on the machine it runs on.
+pub fn minimise_within(
+    program: &Program,
+    work: u64,
+    same: impl FnMut(&Program) -> (bool, u64),
+) -> (Program, Effort) {
     let mut search = Search {
         best: program.clone(),
         same,
+        left: work,
         tried: BTreeSet::from([program_hash(program)]),
         effort: Effort::default(),
     };
@@ -62,19 +75,26 @@ pub fn minimise(program: &Program, same: impl FnMut(&Program) -> bool) -> (Progr
 struct Search<F> {
     best: Program,
     same: F,
+    /// Work left.
+    left: u64,
     tried: BTreeSet<u64>,
     effort: Effort,
 }
 
-impl<F: FnMut(&Program) -> bool> Search<F> {
+impl<F: FnMut(&Program) -> (bool, u64)> Search<F> {
     /// Takes the candidate, made by this kind of change, if it still shows the same thing.
     fn accept(&mut self, change: &'static str, candidate: Program) -> bool {
         if !self.tried.insert(program_hash(&candidate)) {
             self.effort.repeated += 1;
             return false;
         }
+        if self.left == 0 {
+            self.effort.left_out += 1;
+            return false;
+        }
         self.effort.runs += 1;
-        let same = (self.same)(&candidate);
+        let (same, work) = (self.same)(&candidate);
+        self.left = self.left.saturating_sub(work);
         let [tried, taken] = self.effort.changes.entry(change).or_default();
         *tried += 1;
         *taken += u64::from(same);

@@ -8,7 +8,10 @@ use program::{Program, Schedule, Slice, Step, edit};
 
 use super::{Search, with_step};
 
-impl<F: FnMut(&Program) -> bool> Search<F> {
+/// Longer schedules are cut by halves before slice by slice.
+const LONG: usize = 32;
+
+impl<F: FnMut(&Program) -> (bool, u64)> Search<F> {
     /// Phases whose steps can run one after the other, in either order, and steps that can share a CPU.
     pub(super) fn simplify_phases(&mut self) {
         for phase in (0..self.best.phases.len()).rev() {
@@ -58,6 +61,7 @@ impl<F: FnMut(&Program) -> bool> Search<F> {
                 short = half + 1
             }
         }
+        self.drop_runs_of_slices();
         for at in (0..self.best.schedule.slices.len()).rev() {
             let without = |slices: &mut Vec<Slice>| {
                 slices.remove(at);
@@ -79,6 +83,22 @@ impl<F: FnMut(&Program) -> bool> Search<F> {
                 self.with_slices(|slices| slices[at].task = 0);
             }
             self.shorten(at);
+        }
+    }
+
+    /// Half of a long schedule, a quarter and so on, each from the back.
+    fn drop_runs_of_slices(&mut self) {
+        let mut run = self.best.schedule.slices.len() / 2;
+        while run > LONG / 2 {
+            let mut end = self.best.schedule.slices.len();
+            while end >= run {
+                let start = end - run;
+                self.with_slices(|slices| {
+                    slices.drain(start..end);
+                });
+                end = start;
+            }
+            run /= 2;
         }
     }
 
