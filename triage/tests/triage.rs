@@ -103,8 +103,10 @@ fn a_second_run_adds_and_never_loses() {
     assert_eq!(verdict["schema_version"], 1);
     assert_eq!(verdict["class"], "mm-flags");
     assert_eq!(verdict["cause"], "canary");
-    // Its own output is an input like any other, and nothing new.
+    // Its own output is an input like any other, and nothing new. What else is there stays.
+    fs::write(dir.join("findings/.notes.tmp"), "mine").expect("written");
     assert_code(&triage(&["findings"]), 1);
+    assert!(dir.join("findings/.notes.tmp").is_file());
     assert_eq!(buckets(&dir.join("findings")).len(), 1);
 }
 
@@ -167,19 +169,39 @@ fn a_broken_file_is_passed_over_and_a_bucket_is_a_program() {
     let folder = buckets(&dir.join("findings")).into_values().next().expect("one");
     // A bucket stands for its minimal program, with what it was found with.
     let bucket = folder.to_str().expect("a path");
+    assert_code(&run(&dir, &["report", "pile"]), 3);
     assert_code(&run(&dir, &["explain", bucket]), 1);
     assert_code(&run(&dir, &["explain", &format!("{bucket}/minimal.txt")]), 0);
     assert_code(&run(&dir, &["export", bucket, "--c"]), 0);
     assert_code(&run(&dir, &["minimise", bucket]), 0);
+    assert_code(&run(&dir, &["diff", bucket, bucket]), 0);
+    assert!(out(&run(&dir, &["bisect", bucket])).contains("culprit: canary"));
     let before = fs::read_to_string(&runs(&folder)[0]).expect("there");
     fs::write(&runs(&folder)[0], &before[..before.len() / 2]).expect("written");
     let output = run(&dir, &args);
     assert_code(&output, 1);
     assert!(err(&output).contains("it is passed over"), "{}", err(&output));
     assert_eq!(fs::read_to_string(&runs(&folder)[0]).expect("there").len(), before.len());
+    fs::remove_dir_all(folder.join("runs")).expect("removed");
+    assert_code(&run(&dir, &["report"]), 1);
     fs::write(folder.join("verdict.json"), "{").expect("written");
     assert_code(&run(&dir, &args), 1);
     assert_eq!(buckets(&dir.join("findings")).len(), 2);
+}
+
+#[test]
+fn what_a_variant_shows_is_not_what_another_shows() {
+    let dir = directory("variant-triage");
+    let program = "m0 = mmap len=2 rw private\nwrite m0 len=2\nh0 = pin m0 len=2 longterm\n";
+    fs::write(dir.join("p.txt"), program).expect("written");
+    let with = ["triage", "p.txt", "--variant", "vfio-tail-skip", "--defect", "canary"];
+    assert_code(&run(&dir, &with), 1);
+    let folder = buckets(&dir.join("findings")).into_values().next().expect("one");
+    let minimal = fs::read_to_string(folder.join("minimal.txt")).expect("there");
+    assert!(minimal.contains("# found with --variant vfio-tail-skip\n"), "{minimal}");
+    assert_eq!(json(&runs(&folder)[0])["runs"][0]["variant"], "vfio-tail-skip");
+    // In another build it is another input.
+    assert_code(&run(&dir, &["triage", "p.txt"]), 0);
 }
 
 #[test]
