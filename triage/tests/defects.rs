@@ -14,7 +14,7 @@ const MAX_STEPS: u64 = 12;
 const BUDGET: u32 = 200_000;
 /// These show late or, with some seed, not in that many: too rare yet, and in need of programs that
 /// aim at them. `lockstep/tests/corpus.rs` sees each.
-const RARE: [Defect; 1] = [Defect::FaultFolioUnlockedByRestore];
+const RARE: [Defect; 2] = [Defect::FaultFolioUnlockedByRestore, Defect::SpfFetchesPte];
 
 fn hunt(defect: Defect, seed: u64) -> Result<(), String> {
     let name = defect.info().name;
