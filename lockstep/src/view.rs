@@ -157,7 +157,8 @@ fn fold(trace: &[Marked]) -> Vec<Piece> {
 fn round(trace: &[Marked]) -> Option<(usize, usize)> {
     (1..=ROUND.min(trace.len() / 2)).find_map(|round| {
         let first = &trace[..round];
-        let times = trace.chunks_exact(round).take_while(|chunk| *chunk == first).count();
+        let more = trace[round..].chunks_exact(round);
+        let times = 1 + more.take_while(|chunk| *chunk == first).count();
         (times > 2 && round * (times - 1) >= WORTH).then_some((round, times))
     })
 }

@@ -90,6 +90,9 @@ impl World {
                 Pte::Present { pfn, bits } => (pfn, bits),
                 other => {
                     self.set_pte(mm, table, vpn, self.not_present_without_write(other));
+                    // The notifier's range is still open: what a driver mapped since it began is not
+                    // to be used (mmu_interval_read_retry), also where the entry stays as it is.
+                    self.mirrors_invalidate(mm, vpn, vpn + 1);
                     self.protect_mark(cx, mm, vpn);
                     continue;
                 }
