@@ -317,7 +317,7 @@ defects! {
     }
     BatchForgotten {
         id: "C20", name: "batch-forgotten", thread: "follow_huge_pmd, S4 (Gunthorpe: gup slow needs it too)",
-        mechanism: "The slow walk takes a huge PMD one page a visit: right, and 512 times the work. A refusal of the second grab never comes, which may show first.",
+        mechanism: "GUP grabs what a huge PMD maps page by page: right, and 512 times the additions.",
         expected: "cost",
     }
     RescanForCma {

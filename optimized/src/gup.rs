@@ -240,9 +240,7 @@ impl World {
             return missed;
         }
         let index = self.pte_index(place.vpn);
-        let forgotten = self.has(Defect::BatchForgotten);
-        let whole = if forgotten { 1 } else { u32::from(self.shape.ptes) - index };
-        let whole = self.batch_of(whole);
+        let whole = self.batch_of(u32::from(self.shape.ptes) - index);
         self.grab_leaf(cx, Pfn(head.0 + index), whole, bits, place, flags)
     }
 
@@ -350,6 +348,10 @@ impl World {
                 }
             }
             let mask = nr > 1 && self.has(Defect::BatchCountsMask);
+            if self.has(Defect::BatchForgotten) {
+                (0..nr).for_each(|i| self.grab(nth_page(page, i), 1, flags.foll));
+                return Follow::Pages { page, nr, writable: bits.write, refused: false };
+            }
             self.grab(page, if mask { u32::from(self.shape.ptes) } else { nr }, flags.foll);
         }
         Follow::Pages { page, nr, writable: bits.write, refused: false }
