@@ -165,7 +165,9 @@ fn tell(
         })?;
         return unsaved;
     }
-    let mut out = summary::text(stats, plan.campaign.seed);
+    // Beside a finding the tables are only in the way; `--format json` has them always.
+    let mut out = if findings.is_empty() { summary::tables(stats) } else { String::new() };
+    out.push_str(&summary::text(stats, plan.campaign.seed));
     for (finding, file) in findings.iter().zip(&files) {
         let _ = write!(out, "\n{}", finding.tell(file.as_deref(), plan));
     }

@@ -57,31 +57,33 @@ pub fn json(stats: &Stats) -> Json {
     }
 }
 
-/// The counters for people.
+/// What each kind of operation and each path came to, for people.
+pub fn tables(stats: &Stats) -> String {
+    let kinds = Kind::ALL.iter().map(|&kind| {
+        let count = stats.kind(kind);
+        let rate = match count.attempts {
+            0 => "-".to_owned(),
+            attempts => format!("{:.1}%", 100.0 * count.successes as f64 / attempts as f64),
+        };
+        [kind.name().to_owned(), group(count.attempts), rate]
+    });
+    let paths = Path::ALL.iter().map(|&path| {
+        let hits = match hits(stats, path) {
+            0 => "never".to_owned(),
+            hits => group(hits),
+        };
+        [path.name().to_owned(), hits]
+    });
+    let kinds = table(["operation", "attempts", "succeeded"], kinds.collect());
+    kinds + "\n" + &table(["path of the optimised side", "hits"], paths.collect()) + "\n"
+}
+
+/// The counters in a few lines, for people.
 pub fn text(stats: &Stats, seed: u64) -> String {
-    let mut out = table(
-        ["operation", "attempts", "succeeded"],
-        Kind::ALL.iter().map(|&kind| {
-            let count = stats.kind(kind);
-            let rate = match count.attempts {
-                0 => "-".to_owned(),
-                attempts => format!("{:.1}%", 100.0 * count.successes as f64 / attempts as f64),
-            };
-            [kind.name().to_owned(), group(count.attempts), rate]
-        }),
-    );
-    out.push('\n');
-    out.push_str(&table(
-        ["path of the optimised side", "hits", ""],
-        Path::ALL.iter().map(|&path| {
-            let hits = hits(stats, path);
-            let share = if hits == 0 { "never" } else { "" };
-            [path.name().to_owned(), group(hits), share.to_owned()]
-        }),
-    ));
+    let mut out = String::new();
     let _ = writeln!(
         out,
-        "\n{} programs, {} operations compared, {} full snapshots; {:.1} of {:.1} operations a \
+        "{} programs, {} operations compared, {} full snapshots; {:.1} of {:.1} operations a \
          program had an effect; {} of {} paths taken; seed {seed}; \
          fingerprint {}",
         group(stats.programs),
@@ -151,14 +153,20 @@ fn hits(stats: &Stats, path: Path) -> u64 {
     stats.paths.get(path as usize).copied().unwrap_or(0)
 }
 
-fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+/// Two rows of the list a line, the second half of it beside the first.
+fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> String {
+    let (left, right) = rows.split_at(rows.len().div_ceil(2));
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
-    rows.for_each(|row| {
-        table.add_row(row);
-    });
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    table.load_style(presets::NOTHING).set_header([header, header].concat());
+    for (at, row) in left.iter().enumerate() {
+        table.add_row(row.iter().chain(right.get(at).into_iter().flatten()));
+    }
+    for (at, column) in table.column_iter_mut().enumerate() {
+        match at % N {
+            0 if at > 0 => drop(column.set_padding((3, 1))),
+            0 => {}
+            _ => column.set_cell_alignment(CellAlignment::Right),
+        }
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n") + "\n"
