@@ -68,6 +68,7 @@ pub fn reference_of(variant: Variant) -> Reference {
     reference.check_longterm(match variant {
         Variant::InWalkCheck | Variant::InLoopMigration => Checks::InWalk,
         Variant::DevicePrePass => Checks::DevicesFirst,
+        Variant::DeviceBulkList => Checks::DevicesTogether,
         _ => Checks::AfterWalk,
     });
     reference

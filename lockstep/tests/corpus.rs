@@ -5,6 +5,7 @@
 //! * `expects`: each stated value, changed, makes the program fail at that very line;
 //! * `defect`: a file that says `# defect: NAME -> CLASS` in its comments diverges in that class
 //!   (or field) with the defect on;
+//! * `variant`: a file that says `# variant: NAME` agrees in that variant, too, and all it states holds;
 //! * `catalogue`: every defect has its program, and the two say the same of it.
 
 use std::fs;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use lockstep::{Class, Divergence, Lockstep, Names, Options, Verdict, What, lanes, render};
-use optimized::{Defect, Defects};
+use optimized::{Defect, Defects, Variant};
 use program::{Field, Layout, Program, Ret, text};
 
 const PARANOID: Options = Options { paranoid: true };
@@ -40,8 +41,17 @@ fn main() -> ExitCode {
             let (file, name) = (file.clone(), format!("{name}: defect {defect}"));
             trials.push(Trial::test(name, move || diverges(&file, &defect, &expected)));
         }
+        if let Some(variant) = stated(&source, "variant") {
+            let (file, variant) = (file.clone(), variant.to_owned());
+            let name = format!("{name}: variant {variant}");
+            trials.push(Trial::test(name, move || {
+                let variant = Variant::find(&variant).ok_or("no variant has this name")?;
+                clean(&file, Defects::NONE.in_variant(variant))
+            }));
+        }
         let (clean_file, expects_file) = (file.clone(), file);
-        trials.push(Trial::test(format!("{name}: clean"), move || clean(&clean_file)));
+        let trial = move || clean(&clean_file, Defects::NONE);
+        trials.push(Trial::test(format!("{name}: clean"), trial));
         if source.lines().any(|line| line.trim_start().starts_with("expect")) {
             let name = format!("{name}: expects");
             trials.push(Trial::test(name, move || expects(&expects_file)));
@@ -63,9 +73,14 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
 
 /// `# defect: NAME -> CLASS`.
 fn defect_line(source: &str) -> Option<(String, String)> {
-    let line = source.lines().find_map(|line| line.trim().strip_prefix("# defect:"))?;
-    let (name, expected) = line.split_once("->")?;
+    let (name, expected) = stated(source, "defect")?.split_once("->")?;
     Some((name.trim().to_owned(), expected.trim().to_owned()))
+}
+
+/// What a comment `# WORD: …` says.
+fn stated<'s>(source: &'s str, word: &str) -> Option<&'s str> {
+    let says = |line: &'s str| line.strip_prefix("# ")?.strip_prefix(word)?.strip_prefix(':');
+    source.lines().find_map(|line| says(line.trim())).map(str::trim)
 }
 
 /// The program that the catalogue names exists, is about that defect and shows the class that the
@@ -73,11 +88,11 @@ fn defect_line(source: &str) -> Option<(String, String)> {
 fn catalogued(root: &Path, defect: Defect) -> Result<(), Failed> {
     let info = defect.info();
     let source = fs::read_to_string(root.join(info.corpus)).map_err(|error| error.to_string())?;
-    let stated = defect_line(&source);
-    if stated == Some((info.name.to_owned(), info.expected.to_owned())) {
+    let said = defect_line(&source);
+    if said == Some((info.name.to_owned(), info.expected.to_owned())) {
         Ok(())
     } else {
-        Err(format!("the catalogue says {} -> {}, the file {stated:?}", info.name, info.expected))?
+        Err(format!("the catalogue says {} -> {}, the file {said:?}", info.name, info.expected))?
     }
 }
 
@@ -89,9 +104,9 @@ fn load(file: &Path) -> Result<Program, Failed> {
     Ok(parsed.program)
 }
 
-fn clean(file: &Path) -> Result<(), Failed> {
+fn clean(file: &Path, defects: Defects) -> Result<(), Failed> {
     let program = load(file)?;
-    match Lockstep::new(Defects::NONE).run(&program, &PARANOID) {
+    match Lockstep::new(defects).run(&program, &PARANOID) {
         Verdict::Clean => Ok(()),
         Verdict::Diverged(divergence) => {
             let fields = render::fields(&divergence, &Layout::of(&program));

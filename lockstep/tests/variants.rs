@@ -35,6 +35,7 @@ fn right_variants_are_silent() {
         Variant::InWalkCheck,
         Variant::InLoopMigration,
         Variant::DevicePrePass,
+        Variant::DeviceBulkList,
         Variant::CondResched,
     ] {
         assert_eq!(failures(variant, 3000), 0, "{}", variant.info().name);
@@ -71,5 +72,46 @@ fn giving_the_cpu_away_ends_the_livelock_of_s2() {
 #[test]
 fn the_order_of_the_passes_shows() {
     let (reference, world) = (reference_of(Variant::Batched), World::of(Variant::DevicePrePass));
+    assert!(count(Lockstep::of(reference, world), 3000) > 0);
+}
+
+/// Device pages one by one or together: where the first cannot move, the second stays or has moved.
+/// Whoever of the two waits for locks with others locked (A30) meets an eviction that does, too.
+#[test]
+fn what_moves_together_has_results_of_its_own() {
+    let run = |source: &str, defects| {
+        let program = text::parse(source).expect("a program").program;
+        let verdict = Lockstep::new(defects).run(&program, &Options::default());
+        verdict.divergence().map(|divergence| divergence.class)
+    };
+    let program = |zone| {
+        format!(
+            "machine cpus=1 preempt=none ptes=4 normal=64 movable=16 cma=16 device=0 coherent=8 batch=3 thp=never\n\
+             m0 = mmap len=2 rw private\n\
+             write m0 len=2\n\
+             migrate_to_device m0 len=2 device=coherent\n\
+             h0 = get m0\n\
+             h1 = pin m0 len=2 longterm\n\
+             expect result=EBUSY by B14\n\
+             expect m0 zone=coherent pin=0 by B14\n\
+             expect m0+1 zone={zone} pin=0 by B14\n"
+        )
+    };
+    let together = Defects::NONE.in_variant(Variant::DeviceBulkList);
+    for (zone, defects) in [("coherent", Defects::NONE), ("normal", together)] {
+        assert_eq!(run(&program(zone), defects), None, "{zone}");
+    }
+    assert!(run(&program("coherent"), together).is_some());
+    let source = include_str!("../../corpus/defects/A30-batch-sleeps-for-locks.txt");
+    assert_eq!(run(source, together), None);
+    let sleeps = Defect::find("batch-sleeps-for-locks").expect("catalogued");
+    let sleeps = Defects::only(sleeps).in_variant(Variant::DeviceBulkList);
+    assert_eq!(run(source, sleeps), Some(Class::Deadlock));
+}
+
+/// The programs above tell the two apart, too.
+#[test]
+fn moving_together_shows() {
+    let (reference, world) = (reference_of(Variant::Batched), World::of(Variant::DeviceBulkList));
     assert!(count(Lockstep::of(reference, world), 3000) > 0);
 }

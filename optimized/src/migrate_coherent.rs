@@ -8,6 +8,7 @@ use crate::defects::Defect;
 use crate::frame::{Pfn, ZERO_PFN};
 use crate::gup_sink::Sink;
 use crate::migrate_device::{MigrateVma, Pfns};
+use crate::variants::Variant;
 use crate::world::{Conduct, Cx, World};
 
 #[twice]
@@ -23,32 +24,23 @@ impl World {
         replace: bool,
     ) -> Result<(), Errno> {
         let mut kept = Vec::new();
+        let mut handled = Vec::new();
         let mut result = Ok(());
-        let all_first = self.has(Defect::BatchSleepsForLocks) && self.tracing.get();
-        for at in (start..sink.entries()).filter(|_| all_first) {
-            let (page, _) = sink.entry(at);
-            if self.is_coherent_entry(page) {
-                self.pin_becomes_reference(cx, page);
-                self.folio_lock(cx, page).await;
-            }
+        if self.coherent_list() && !replace {
+            result = self.migrate_coherent_list(cx, sink, start, &mut handled).await;
         }
         for at in start..sink.entries() {
             let (page, nr) = sink.entry(at);
-            let coherent = self.is_coherent_entry(page);
-            if coherent && result.is_err() && all_first {
-                self.folio_unlock(cx, page);
-                self.put_mark(cx, page);
-                self.folio_put(page);
+            if handled.contains(&at) {
                 continue;
             }
+            let coherent = self.is_coherent_entry(page);
             if !coherent || result.is_err() || self.has(Defect::ZoneDeviceOnLruList) {
                 kept.push((page, nr));
                 continue;
             }
-            if !all_first {
-                self.pin_becomes_reference(cx, page);
-                self.folio_lock(cx, page).await;
-            }
+            self.pin_becomes_reference(cx, page);
+            self.folio_lock(cx, page).await;
             let moved = self.migrate_device_coherent_folio(cx, page, replace).await;
             if self.has(Defect::OwnPinBlocksMigration) {
                 self.gup_put_folio(page, 1, Foll::Pin);
@@ -75,6 +67,46 @@ impl World {
         result
     }
 
+    /// Whether coherent pages are put on a list of their own and moved together: the variant, and
+    /// what A30 makes of it where there are others to meet.
+    fn coherent_list(&self) -> bool {
+        let sleeps = self.has(Defect::BatchSleepsForLocks) && self.tracing.get();
+        self.variant() == Variant::DeviceBulkList || sleeps
+    }
+
+    /// Moves what it can lock at once, and notes these entries; what somebody else has locked is for
+    /// the caller, who then has no other locked. -EBUSY: not all of them could move.
+    async fn migrate_coherent_list(
+        &self,
+        cx: &Cx,
+        sink: &dyn Sink,
+        start: usize,
+        handled: &mut Vec<usize>,
+    ) -> Result<(), Errno> {
+        let mut list = Vec::new();
+        for at in start..sink.entries() {
+            let (page, _) = sink.entry(at);
+            let wanted = self.is_coherent_entry(page) && !list.contains(&page);
+            if wanted && self.lock_of_batch(page, cx.task).await {
+                self.pin_becomes_reference(cx, page);
+                self.begin_coherent_mark(cx, page);
+                handled.push(at);
+                list.push(page);
+            }
+        }
+        if list.is_empty() {
+            return Ok(());
+        }
+        let pfns = self.migrate_device_coherent_folios(cx, &list, false).await;
+        if self.has(Defect::OwnPinBlocksMigration) {
+            list.iter().for_each(|&page| self.gup_put_folio(page, 1, Foll::Pin));
+        }
+        match pfns.iter().all(|pfns| pfns.migrate) {
+            true => Ok(()),
+            false => Err(Errno::EBUSY),
+        }
+    }
+
     pub(crate) fn is_coherent_entry(&self, page: Pfn) -> bool {
         page != ZERO_PFN && self.is_device_coherent(self.frames.head(page))
     }
@@ -98,9 +130,25 @@ impl World {
         page: Pfn,
         replace: bool,
     ) -> Result<Pfn, Errno> {
-        let begin = DeviceMark::BeginCoherent { folio: self.frames.name(page) };
-        self.device_mark(cx, begin, || Seen::Flag(true));
-        let pfns = vec![Pfns { src: Some(page), migrate: true, ..Pfns::default() }];
+        self.begin_coherent_mark(cx, page);
+        let pfns = self.migrate_device_coherent_folios(cx, &[page], replace).await;
+        pfns[0].dst.filter(|_| pfns[0].migrate).ok_or(Errno::EBUSY)
+    }
+
+    fn begin_coherent_mark(&self, cx: &Cx, page: Pfn) {
+        let mark = DeviceMark::BeginCoherent { folio: self.frames.name(page) };
+        self.device_mark(cx, mark, || Seen::Flag(true));
+    }
+
+    /// As Linux does with one page, with pages that are all locked.
+    async fn migrate_device_coherent_folios(
+        &self,
+        cx: &Cx,
+        pages: &[Pfn],
+        replace: bool,
+    ) -> Vec<Pfns> {
+        let of_page = |&page| Pfns { src: Some(page), migrate: true, ..Pfns::default() };
+        let pfns = pages.iter().map(of_page).collect();
         let (device, select, task) = (Device::Coherent, Select(0), cx.task);
         let mut args =
             MigrateVma { mm: None, start: 0, pfns, device, select, fault_page: None, task };
@@ -108,24 +156,25 @@ impl World {
         if !self.has(Defect::SetupFailureIgnored) {
             self.migrate_device_unmap(cx, &mut args.pfns, None, task).await;
         }
-        if !args.pfns[0].migrate {
+        if args.pfns.iter().all(|pfns| !pfns.migrate) {
             self.device_mark(cx, DeviceMark::End, || Seen::Nothing);
-            return Err(Errno::EBUSY);
+            return args.pfns;
         }
-        let new = self.coherent_destination(cx, page);
-        if let Some(new) = new.filter(|_| replace) {
-            self.hold(cx, new, 1, Foll::Pin);
-            cx.replaced.borrow_mut().push(new);
+        for (index, pfns) in (0..).zip(&mut args.pfns) {
+            let Some(page) = pfns.src.filter(|_| pfns.migrate) else { continue };
+            pfns.dst = self.coherent_destination(cx, page, index);
+            if let Some(new) = pfns.dst.filter(|_| replace) {
+                self.hold(cx, new, 1, Foll::Pin);
+                cx.replaced.borrow_mut().push(new);
+            }
         }
-        args.pfns[0].dst = new;
         self.migrate_vma_pages(cx, &mut args).await;
-        let moved = new.filter(|_| args.pfns[0].migrate);
         self.migrate_vma_finalize(cx, &args).await;
-        moved.ok_or(Errno::EBUSY)
+        args.pfns
     }
 
     /// A destination in ordinary memory, and the copy.
-    fn coherent_destination(&self, cx: &Cx, page: Pfn) -> Option<Pfn> {
+    fn coherent_destination(&self, cx: &Cx, page: Pfn, index: u32) -> Option<Pfn> {
         let new = self.folio_alloc(cx, Site::Dst, 0, true);
         if let Some(new) = new {
             self.folio_trylock(cx, new);
@@ -135,7 +184,7 @@ impl World {
             self.report(Conduct::NullPage);
         }
         let placed = new.map(|new| self.frames.place(new));
-        self.device_mark(cx, DeviceMark::Destination { index: 0, placed }, || {
+        self.device_mark(cx, DeviceMark::Destination { index, placed }, || {
             new.map_or(Seen::Nothing, |new| Seen::Page(self.page_ref(new)))
         });
         new

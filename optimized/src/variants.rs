@@ -80,6 +80,11 @@ variants! {
         what: "Device-coherent pages are looked for and moved in a pass of their own, before that for MOVABLE and CMA.",
         judged: "right, against a reference that does it in that order too, because the walk is done again; wasteful: every entry is looked at twice",
     }
+    DeviceBulkList {
+        name: "device-bulk-list", thread: "S3 (Hildenbrand: a second list and a bulk function)",
+        what: "Device-coherent pages are put on a list of their own and moved together; one whose lock is not free is moved by itself after that.",
+        judged: "right, against a reference that moves them together too; where one cannot move, others have moved that 6.12 does not come to; to wait for each lock with the others locked is A30, a deadlock",
+    }
     CondResched {
         name: "cond-resched", thread: "S2 (v1)",
         what: "A fault of the kernel's own does not wait for a locked device-private page but comes again and again; hmm_range_fault gives the CPU away in between.",

@@ -43,10 +43,9 @@ pub(crate) struct Migration {
 reuse_clone!(Migration { mm, start, slots, device, select, fault, task, paged });
 
 impl Migration {
-    /// Of one device-coherent page that a longterm pin may not stay on.
-    pub fn of_coherent(page: FolioId, task: TaskId) -> Migration {
-        let slots = vec![Slot { source: Some(page), ..HOLE }];
-        let (device, select) = (Device::Coherent, Select(0));
+    /// Of device-coherent pages that a longterm pin may not stay on.
+    pub fn of_coherent(task: TaskId) -> Migration {
+        let (slots, device, select) = (Vec::new(), Device::Coherent, Select(0));
         Migration { mm: None, start: 0, slots, device, select, fault: None, task, paged: false }
     }
 }

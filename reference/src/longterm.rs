@@ -18,6 +18,8 @@ pub enum Checks {
     InWalk,
     /// After the walk, and pages of device memory before all others.
     DevicesFirst,
+    /// After the walk, and pages of device memory together.
+    DevicesTogether,
 }
 
 impl State {
@@ -118,13 +120,11 @@ impl State {
     /// `migrate_device_coherent_folio` of each, up to the first that cannot move: -EBUSY. The
     /// operation lets go of all of them.
     fn migrate_coherent(&mut self, pages: &[FolioId]) -> Done {
-        let mut result = Ok(());
-        for &page in pages {
-            if result.is_ok() {
-                result = self.migrate_coherent_page(page);
-            }
-            self.ledger.unrelate(page, Owner::Operation);
-        }
+        let result = match self.checks {
+            Checks::DevicesTogether => self.migrate_coherent_together(pages),
+            _ => pages.iter().try_for_each(|&page| self.migrate_coherent_page(page)),
+        };
+        pages.iter().for_each(|&page| _ = self.ledger.unrelate(page, Owner::Operation));
         result
     }
 
@@ -133,20 +133,51 @@ impl State {
             return Err(Stop::Sleep);
         }
         self.lru_add_drain(self.now.cpu);
-        let folio = self.ledger.folio(page);
-        let (birth, foreign) =
-            (Birth::Migrate(folio.name), folio.refcount() - folio.mapcount() - 1);
-        // The first check has slack for one reference, the second none (A13).
-        if foreign > 1 {
+        let new = self.coherent_destination(page)?;
+        self.move_coherent(page, new)
+    }
+
+    /// All that nobody has locked: unmapped, then given destinations, then moved. What cannot is
+    /// passed over, and is an error in the end. The others would be waited for after that.
+    fn migrate_coherent_together(&mut self, pages: &[FolioId]) -> Done {
+        let (locked, free): (Vec<_>, Vec<_>) =
+            pages.iter().partition(|&&page| self.is_locked(page));
+        if !free.is_empty() {
+            self.lru_add_drain(self.now.cpu);
+        }
+        let found: Vec<_> = free.iter().map(|&page| self.coherent_destination(page)).collect();
+        let mut result = Ok(());
+        for (page, new) in free.into_iter().zip(found) {
+            let moved = new.and_then(|new| self.move_coherent(page, new));
+            result = result.and(moved);
+        }
+        result?;
+        if locked.is_empty() { Ok(()) } else { Err(Stop::Sleep) }
+    }
+
+    /// A destination for a page that passes the first check of its references, which has slack for
+    /// one; the second has none (A13).
+    fn coherent_destination(&mut self, page: FolioId) -> Done<FolioId> {
+        if self.foreign_to_coherent(page) > 1 {
             return fail(Errno::EBUSY);
         }
-        let Ok(new) = self.alloc(Site::Dst, 0, birth, true) else { return fail(Errno::EBUSY) };
-        if foreign > 0 {
-            self.unborn(new, birth);
+        let birth = Birth::Migrate(self.ledger.folio(page).name);
+        self.alloc(Site::Dst, 0, birth, true).or(fail(Errno::EBUSY))
+    }
+
+    fn move_coherent(&mut self, page: FolioId, new: FolioId) -> Done {
+        if self.foreign_to_coherent(page) > 0 {
+            self.unborn(new, Birth::Migrate(self.ledger.folio(page).name));
             return fail(Errno::EBUSY);
         }
         self.move_device_page(page, new);
         Ok(())
+    }
+
+    /// References besides those of its mappings and of the operation.
+    fn foreign_to_coherent(&self, page: FolioId) -> u64 {
+        let folio = self.ledger.folio(page);
+        folio.refcount() - folio.mapcount() - 1
     }
 
     /// `folio_is_longterm_pinnable`.

@@ -70,7 +70,11 @@ impl State {
                     return Some(Seen::Flag(false));
                 }
                 self.ledger.relate(page, Owner::Migration { task });
-                (flight.open, flight.moved) = (Some(Migration::of_coherent(page, task)), 0);
+                if flight.open.is_none() {
+                    (flight.open, flight.moved) = (Some(Migration::of_coherent(task)), 0);
+                }
+                let slot = Slot { source: Some(page), migrate: true, destination: None };
+                flight.open.as_mut()?.slots.push(slot); // more than one: moved together
                 Some(Seen::Flag(self.ledger.unrelate(page, Owner::Operation)))
             }
             DeviceMark::Invalid { mm, span, fault } => {
@@ -81,8 +85,8 @@ impl State {
             DeviceMark::End => {
                 let open = flight.open.take()?;
                 if matches!(op, Op::Gup { longterm: true, .. }) && open.mm.is_none() {
-                    let moved = std::mem::take(&mut flight.moved);
-                    flight.error = (moved == 0).then_some(Errno::EBUSY);
+                    let moved = std::mem::take(&mut flight.moved) as usize;
+                    flight.error = (moved < open.slots.len()).then_some(Errno::EBUSY);
                 }
                 open.slots.iter().all(|slot| *slot == Slot::default()).then_some(Seen::Nothing)
             }
