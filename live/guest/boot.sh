@@ -1,7 +1,9 @@
 #!/bin/sh
 # Boots the guest that build.sh made and passes its serial line on. Arguments go to the witness:
-# [--seed N] [--steps N] [--execs N] [--for SECONDS] [FILE…], files as paths below corpus/.
-# MOVABLE=256M gives it a ZONE_MOVABLE of that size.
+# [--seed N] [--steps N] [--execs N] [--for SECONDS] [--say] [FILE…], files as paths below corpus/.
+# MOVABLE=256M gives it a ZONE_MOVABLE of that size, CMA=640M an area of CMA (more than half of the
+# memory, or the kernel takes ordinary pages first). Behind the MEMORY megabytes of the kernel lie
+# those of the coherent device.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:-$here/../../target/guest}
@@ -17,7 +19,9 @@ for arg in "$@"; do
     esac
     args=$args,$arg
 done
-movable=${MOVABLE:+movablecore=$MOVABLE}
+memory=${MEMORY:-1024}
+places="${MOVABLE:+movablecore=$MOVABLE} ${CMA:+cma=$CMA}"
+device="mem=${memory}M mmoracle_device.coherent=$((memory << 20))"
 exec "${QEMU:-qemu-system-x86_64}" -nodefaults -no-user-config -display none -M pc -accel tcg \
-    -cpu max -smp 1 -m "${MEMORY:-1024}" -kernel "$out/bzImage" -initrd "$out/initrd" -no-reboot \
-    -append "console=ttyS0 panic=-1 quiet no_timer_check oops=panic nokaslr $movable live=${args#,}" -serial stdio
+    -cpu max -smp 1 -m $((memory + 32)) -kernel "$out/bzImage" -initrd "$out/initrd" -no-reboot \
+    -append "console=ttyS0 panic=-1 quiet no_timer_check oops=panic nokaslr $places $device live=${args#,}" -serial stdio

@@ -17,16 +17,18 @@ if ! ls linux-source-6.12_*.deb >/dev/null 2>&1; then
     apt-get download linux-source-6.12
 fi
 deb=$(ls linux-source-6.12_*.deb | tail -1)
-hash=$(cat "$deb" "$here/mmoracle.c" "$here/oracle.config" | sha256sum | cut -c1-16)
+hash=$(cat "$deb" "$here"/mmoracle*.[ch] "$here/oracle.config" | sha256sum | cut -c1-16)
 if [ ! -e "bzImage-$hash" ]; then
     if [ ! -d tree ]; then
         mkdir -p deb tree
         dpkg -x "$deb" deb
         tar xf deb/usr/src/linux-source-6.12.tar.xz -C tree --strip-components=1
         rm -r deb
-        echo 'obj-y += mmoracle.o' >> tree/mm/Makefile
+        echo 'obj-y += mmoracle.o mmoracle_device.o' >> tree/mm/Makefile
     fi
-    cmp -s "$here/mmoracle.c" tree/mm/mmoracle.c || cp "$here/mmoracle.c" tree/mm/
+    for file in "$here"/mmoracle*.[ch]; do
+        cmp -s "$file" "tree/mm/${file##*/}" || cp "$file" tree/mm/
+    done
     (
         cd tree
         make -s tinyconfig

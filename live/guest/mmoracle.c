@@ -22,79 +22,11 @@
 #include <linux/uaccess.h>
 
 #include "internal.h"
-
-/* Bits of mmo_page.flags: of the entry, then of the page. */
-#define MMO_PRESENT	(1u << 0)
-#define MMO_WRITE	(1u << 1)
-#define MMO_DIRTY	(1u << 2)
-#define MMO_HUGE	(1u << 3)
-#define MMO_ZERO	(1u << 4)
-#define MMO_DEVICE	(1u << 5)
-#define MMO_PG_ANON	(1u << 8)
-#define MMO_PG_AE	(1u << 9)
-#define MMO_PG_LOCKED	(1u << 10)
-#define MMO_PG_LRU	(1u << 11)
-#define MMO_PG_DIRTY	(1u << 12)
-#define MMO_PG_LARGE	(1u << 13)
-
-struct mmo_page {
-	__u64 at;		/* in: address in pid; with pid 0 a pfn */
-	__u64 pfn;
-	__u64 word;		/* the first of the page */
-	__s32 refs;
-	__s32 maps;		/* of this page, PMD mappings included */
-	__s32 pins;		/* _pincount; 0 for order 0 */
-	__u32 flags;
-	__u32 zone;		/* 1 ZONE_MOVABLE, 2 ZONE_DEVICE, else 0 */
-	__u32 cma;
-};
-
-struct mmo_look {
-	__u32 pid;
-	__u32 count;
-	__u64 pages;
-};
-
-/* Bits of mmo_gup.flags. */
-#define MMO_GUP_WRITE		(1u << 0)
-#define MMO_GUP_PIN		(1u << 1)
-#define MMO_GUP_LONGTERM	(1u << 2)
-#define MMO_GUP_FAST		(1u << 3)
-#define MMO_GUP_FAST_ONLY	(1u << 4)
-
-struct mmo_gup {
-	__u64 at;
-	__u32 count;
-	__u32 flags;
-};
-
-struct mmo_pfns {
-	__u64 pfns;
-	__u32 count;
-	__u32 unused;
-};
-
-#define MMO_LOOK	_IOWR('M', 1, struct mmo_look)
-#define MMO_GUP		_IOW('M', 2, struct mmo_gup)	/* the caller's mm; pages stay with the fd */
-#define MMO_DROP	_IO('M', 3)			/* arg: dirty */
-#define MMO_PFNS	_IOWR('M', 4, struct mmo_pfns)
-#define MMO_SPLIT	_IO('M', 5)			/* arg: address in the caller's mm */
-#define MMO_MIGRATE	_IOW('M', 6, struct mmo_gup)	/* count: sync */
-#define MMO_LOCK	_IO('M', 7)			/* arg: address; the lock stays with the fd */
-#define MMO_UNLOCK	_IO('M', 8)
-#define MMO_DRAIN_ALL	_IO('M', 9)
-
-struct held {
-	struct page **pages;
-	long count;
-	bool pinned;
-	struct folio *locked;
-};
+#include "mmoracle.h"
 
 static void look_at_page(struct page *page, struct mmo_page *out)
 {
 	struct folio *folio = page_folio(page);
-	void *at;
 
 	out->pfn = page_to_pfn(page);
 	/* Buffers of a file system hold one more, which is not what this is about. */
@@ -116,18 +48,33 @@ static void look_at_page(struct page *page, struct mmo_page *out)
 		out->flags |= MMO_PG_LRU;
 	if (folio_test_dirty(folio))
 		out->flags |= MMO_PG_DIRTY;
-	if (is_zone_movable_page(page))
-		out->zone = 1;
-	else if (is_zone_device_page(page))
-		out->zone = 2;
-	if (is_device_private_page(page)) {
-		out->flags |= MMO_DEVICE;
+	out->zone = is_zone_movable_page(page) ? MMO_ZONE_MOVABLE :
+		    is_device_private_page(page) ? MMO_ZONE_PRIVATE :
+		    is_device_coherent_page(page) ? MMO_ZONE_COHERENT : 0;
+	out->cma = !is_zone_device_page(page) && is_migrate_cma_page(page);
+	out->word = mmo_word(page);
+}
+
+static void look_at_swap_entry(swp_entry_t entry, struct mmo_page *out)
+{
+	if (is_migration_entry(entry)) {
+		out->flags |= MMO_MIGRATION;
+		if (is_writable_migration_entry(entry))
+			out->flags |= MMO_WRITE;
+		if (is_readable_exclusive_migration_entry(entry))
+			out->flags |= MMO_MIGRATION_AE;
+	} else if (is_device_private_entry(entry)) {
+		out->flags |= MMO_PRIVATE;
+		if (is_writable_device_private_entry(entry))
+			out->flags |= MMO_WRITE;
+	} else if (is_device_exclusive_entry(entry)) {
+		out->flags |= MMO_EXCLUSIVE;
+		if (is_writable_device_exclusive_entry(entry))
+			out->flags |= MMO_WRITE;
+	} else {
 		return;
 	}
-	out->cma = is_migrate_cma_page(page);
-	at = kmap_local_page(page);
-	out->word = *(u64 *)at;
-	kunmap_local(at);
+	look_at_page(pfn_swap_entry_to_page(entry), out);
 }
 
 static void look_at_pte(pte_t pte, struct mmo_page *out)
@@ -135,14 +82,7 @@ static void look_at_pte(pte_t pte, struct mmo_page *out)
 	if (pte_none(pte))
 		return;
 	if (!pte_present(pte)) {
-		swp_entry_t entry = pte_to_swp_entry(pte);
-
-		if (is_device_private_entry(entry)) {
-			out->flags |= MMO_DEVICE;
-			if (is_writable_device_private_entry(entry))
-				out->flags |= MMO_WRITE;
-			look_at_page(pfn_swap_entry_to_page(entry), out);
-		}
+		look_at_swap_entry(pte_to_swp_entry(pte), out);
 		return;
 	}
 	out->flags |= MMO_PRESENT;
@@ -173,76 +113,121 @@ static pmd_t *pmd_at(struct mm_struct *mm, unsigned long addr)
 	return pmd_offset(pud, addr);
 }
 
-static void look_at_address(struct mm_struct *mm, unsigned long addr, struct mmo_page *out)
+static void look_at_pmd(pmd_t val, unsigned long addr, struct mmo_page *out)
 {
-	pmd_t *pmd = pmd_at(mm, addr), val;
-	spinlock_t *ptl;
-	pte_t *pte;
-
-	if (!pmd)
-		return;
-	val = pmdp_get(pmd);
-	if (pmd_trans_huge(val)) {
-		out->flags |= MMO_PRESENT | MMO_HUGE;
-		if (pmd_write(val))
-			out->flags |= MMO_WRITE;
-		if (pmd_dirty(val))
-			out->flags |= MMO_DIRTY;
-		look_at_page(pmd_page(val) + ((addr & ~HPAGE_PMD_MASK) >> PAGE_SHIFT), out);
-		return;
-	}
-	if (pmd_none(val) || !pmd_present(val))
-		return;
-	pte = pte_offset_map_lock(mm, pmd, addr, &ptl);
-	if (!pte)
-		return;
-	look_at_pte(ptep_get(pte), out);
-	pte_unmap_unlock(pte, ptl);
+	out->flags |= MMO_PRESENT | MMO_HUGE;
+	if (pmd_write(val))
+		out->flags |= MMO_WRITE;
+	if (pmd_dirty(val))
+		out->flags |= MMO_DIRTY;
+	look_at_page(pmd_page(val) + ((addr & ~HPAGE_PMD_MASK) >> PAGE_SHIFT), out);
 }
 
-static long mmo_look(unsigned long arg)
+/* What is not none from addr to end, which one PMD covers; at most so many as fit in it. */
+static int look_at_table(struct mm_struct *mm, unsigned long addr, unsigned long end,
+			 struct mmo_page *out)
 {
-	struct mm_struct *mm = NULL;
-	struct mmo_page *pages;
-	struct mmo_look look;
-	long err = 0;
+	pmd_t *pmd = pmd_at(mm, addr), val;
+	pte_t *start, *pte;
+	spinlock_t *ptl;
+	int n = 0;
+
+	if (!pmd)
+		return 0;
+	val = pmdp_get(pmd);
+	if (pmd_none(val) || !pmd_present(val))
+		return 0;
+	if (pmd_trans_huge(val)) {
+		for (; addr < end; addr += PAGE_SIZE, n++) {
+			out[n] = (struct mmo_page) { .at = addr };
+			look_at_pmd(val, addr, &out[n]);
+		}
+		return n;
+	}
+	start = pte = pte_offset_map_lock(mm, pmd, addr, &ptl);
+	if (!pte)
+		return 0;
+	for (; addr < end; addr += PAGE_SIZE, pte++) {
+		if (pte_none(ptep_get(pte)))
+			continue;
+		out[n] = (struct mmo_page) { .at = addr };
+		look_at_pte(ptep_get(pte), &out[n++]);
+	}
+	pte_unmap_unlock(start, ptl);
+	return n;
+}
+
+static long look_at_spans(struct mm_struct *mm, struct mmo_look *look, struct mmo_page *buffer)
+{
+	struct mmo_page __user *out = u64_to_user_ptr(look->pages);
+	struct mmo_span __user *spans = u64_to_user_ptr(look->spans);
+	struct mmo_span span;
+	u32 done = 0;
+	u64 i;
+	int n;
+
+	for (i = 0; i < look->nr_spans; i++) {
+		unsigned long addr, next;
+
+		if (copy_from_user(&span, spans + i, sizeof(span)))
+			return -EFAULT;
+		for (addr = span.start; addr < span.end; addr = next) {
+			next = min((addr + PMD_SIZE) & PMD_MASK, (unsigned long)span.end);
+			mmap_read_lock(mm);
+			n = look_at_table(mm, addr, next, buffer);
+			mmap_read_unlock(mm);
+			if (done + n > look->count)
+				return -E2BIG;
+			if (copy_to_user(out + done, buffer, n * sizeof(*buffer)))
+				return -EFAULT;
+			done += n;
+		}
+	}
+	return done;
+}
+
+static long look_at_pfns(struct mmo_look *look)
+{
+	struct mmo_page __user *pages = u64_to_user_ptr(look->pages);
 	u32 i;
+
+	for (i = 0; i < look->count; i++) {
+		struct mmo_page page = {};
+
+		if (get_user(page.at, &pages[i].at))
+			return -EFAULT;
+		if (pfn_valid(page.at))
+			look_at_page(pfn_to_page(page.at), &page);
+		if (copy_to_user(&pages[i], &page, sizeof(page)))
+			return -EFAULT;
+	}
+	return look->count;
+}
+
+static long mmo_look(struct held *held, unsigned long arg)
+{
+	struct task_struct *task;
+	struct mm_struct *mm;
+	struct mmo_look look;
+	long result;
 
 	if (copy_from_user(&look, (void __user *)arg, sizeof(look)))
 		return -EFAULT;
-	if (look.count > 65536)
-		return -E2BIG;
-	pages = vmemdup_user(u64_to_user_ptr(look.pages), look.count * sizeof(*pages));
-	if (IS_ERR(pages))
-		return PTR_ERR(pages);
-	if (look.pid) {
-		struct task_struct *task = find_get_task_by_vpid(look.pid);
-
-		mm = task ? get_task_mm(task) : NULL;
-		if (task)
-			put_task_struct(task);
-		if (!mm) {
-			err = -ESRCH;
-			goto out;
-		}
-		mmap_read_lock(mm);
-	}
-	for (i = 0; i < look.count; i++) {
-		pages[i].flags = 0;
-		if (mm)
-			look_at_address(mm, pages[i].at, &pages[i]);
-		else if (pfn_valid(pages[i].at))
-			look_at_page(pfn_to_page(pages[i].at), &pages[i]);
-	}
-	if (mm) {
-		mmap_read_unlock(mm);
-		mmput(mm);
-	}
-	if (copy_to_user(u64_to_user_ptr(look.pages), pages, look.count * sizeof(*pages)))
-		err = -EFAULT;
-out:
-	kvfree(pages);
-	return err;
+	if (!look.pid)
+		return look_at_pfns(&look);
+	if (!held->buffer)
+		held->buffer = kvcalloc(PTRS_PER_PTE, sizeof(*held->buffer), GFP_KERNEL);
+	if (!held->buffer)
+		return -ENOMEM;
+	task = find_get_task_by_vpid(look.pid);
+	mm = task ? get_task_mm(task) : NULL;
+	if (task)
+		put_task_struct(task);
+	if (!mm)
+		return -ESRCH;
+	result = look_at_spans(mm, &look, held->buffer);
+	mmput(mm);
+	return result;
 }
 
 static long mmo_gup(struct held *held, unsigned long arg)
@@ -325,7 +310,7 @@ static struct folio *folio_at(unsigned long addr)
 	struct folio *folio = NULL;
 
 	mmap_read_lock(current->mm);
-	look_at_address(current->mm, addr, &look);
+	look_at_table(current->mm, addr, addr + PAGE_SIZE, &look);
 	if ((look.flags & MMO_PRESENT) && !(look.flags & MMO_ZERO)) {
 		folio = page_folio(pfn_to_page(look.pfn));
 		folio_get(folio);
@@ -422,7 +407,7 @@ static long mmo_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 	switch (cmd) {
 	case MMO_LOOK:
-		return mmo_look(arg);
+		return mmo_look(held, arg);
 	case MMO_GUP:
 		return mmo_gup(held, arg);
 	case MMO_DROP:
@@ -440,8 +425,15 @@ static long mmo_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case MMO_DRAIN_ALL:
 		lru_add_drain_all();
 		return 0;
+	case MMO_PLACE:
+		/* As memalloc_pin_save(), until told otherwise; children inherit it. */
+		if (arg)
+			current->flags |= PF_MEMALLOC_PIN;
+		else
+			current->flags &= ~PF_MEMALLOC_PIN;
+		return 0;
 	}
-	return -ENOTTY;
+	return mmo_device_ioctl(held, cmd, arg);
 }
 
 static int mmo_open(struct inode *inode, struct file *file)
@@ -452,9 +444,13 @@ static int mmo_open(struct inode *inode, struct file *file)
 
 static int mmo_release(struct inode *inode, struct file *file)
 {
-	mmo_unlock(file->private_data);
-	mmo_drop(file->private_data, false);
-	kfree(file->private_data);
+	struct held *held = file->private_data;
+
+	mmo_unlock(held);
+	mmo_drop(held, false);
+	mmo_device_close(held);
+	kvfree(held->buffer);
+	kfree(held);
 	return 0;
 }
 

@@ -2,7 +2,9 @@
 //! system calls, as they are or blown up so that the model's small tables become the kernel's.
 
 use program::codec::{Decoder, HEADER_BYTES};
-use program::{Advice, Backing, Campaign, Kind, Op, Program, Range, SplitMix64, Step};
+use program::{
+    Advice, Backing, Campaign, Device, Family, Kind, Op, Program, Range, SplitMix64, Step,
+};
 
 use crate::witness::Abilities;
 
@@ -30,6 +32,9 @@ impl Live {
         let huge = rng.next_u64().is_multiple_of(3);
         // The small table, no failures; THP by advice as most machines have it.
         (bytes[4], bytes[6], bytes[7]) = (0, 1, 0);
+        if self.can.has(Device::Private) && rng.next_u64().is_multiple_of(3) {
+            Family::DEVICE.steer(&mut bytes);
+        }
         let mask = u64::from_le_bytes(bytes[8..HEADER_BYTES].try_into().unwrap_or_default());
         bytes[8..HEADER_BYTES].copy_from_slice(&(mask & self.mask(huge)).to_le_bytes());
         let mut program = Program::default();
@@ -42,10 +47,10 @@ impl Live {
         let possible = |kind: &&Kind| match kind {
             Kind::Collapse => huge,
             Kind::SplitFolio | Kind::LockPage | Kind::UnlockPage => self.can.driver,
-            // The guest hangs in some migrations; not settled yet (docs/fidelity.md).
-            Kind::Migrate => false,
+            Kind::Migrate => self.can.driver,
             Kind::GetFastOnly | Kind::PinLongterm => self.can.driver,
             Kind::Walk => false,
+            kind if kind.bit() & Kind::DEVICE != 0 => self.can.has(Device::Private),
             // What comes after it are further mechanisms.
             kind => **kind < Kind::Offline,
         };

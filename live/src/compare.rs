@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use lockstep::{FieldDiff, FolioField, MmField, Value, What};
 use program::{
-    EntryView, Errno, FolioView, HandleId, MmId, MmView, Name, ObjectId, Op, Outcome, PageRef, Ret,
-    Snapshot, Step, Uffd, VmaFlags, VmaView,
+    EntryKind, EntryView, Errno, FolioView, HandleId, MmId, MmView, Name, ObjectId, Op, Outcome,
+    PageRef, Ret, Snapshot, Step, Uffd, VmaFlags, VmaView,
 };
 
 use crate::frames::Frames;
@@ -89,7 +89,12 @@ impl Comparison {
             entry.is_some_and(|entry| entry.read && (entry.write || !write))
         };
         let denied = (span.start..span.end).filter(|&vpn| !permits(vpn)).count();
-        if (denied > 0) != (faults > 0) || (range.len == 1 && faults > 1) {
+        // What comes back from a device may have to be copied then.
+        let away = |vpn| {
+            entry_at(view, vpn, reply.ptes).is_some_and(|entry| entry.kind != EntryKind::Present)
+        };
+        let many = range.len == 1 && faults > 1 && !away(span.start);
+        if (denied > 0) != (faults > 0) || many {
             let text = |count: u64| Value::Text(format!("{count} page faults"));
             self.push(What::Mm(mm, MmField::Entry(span.start)), text(denied as u64), text(faults));
         }
@@ -176,7 +181,7 @@ impl Comparison {
                 matches!(entry.page, PageRef::Of(name, _) if self.regular.contains(&name));
             let bits = sight.write.is_none_or(|write| write == entry.write)
                 && sight.dirty.is_none_or(|dirty| !tracked || dirty == entry.dirty);
-            if !same_page || !bits || huge != sight.huge {
+            if !same_page || !bits || huge != sight.huge || entry.kind != sight.kind {
                 self.push(what, Value::Entry(entry), absent(sight));
             }
         }
@@ -286,7 +291,14 @@ fn sight_text(sight: &EntrySight) -> String {
     let frame = frame_text(sight.frame);
     let bit = |bit: Option<bool>, name: &'static str| if bit == Some(true) { name } else { "" };
     let (write, dirty) = (bit(sight.write, " w"), bit(sight.dirty, " dirty"));
-    format!("{frame}{}{write}{dirty}", if sight.huge { " huge" } else { "" })
+    let kind = match sight.kind {
+        EntryKind::Present => "",
+        EntryKind::Migration { exclusive: false } => " migration",
+        EntryKind::Migration { exclusive: true } => " migration, exclusive",
+        EntryKind::DevicePrivate => " device-private",
+        EntryKind::DeviceExclusive => " device-exclusive",
+    };
+    format!("{frame}{}{kind}{write}{dirty}", if sight.huge { " huge" } else { "" })
 }
 
 fn frame_text(frame: Frame) -> String {

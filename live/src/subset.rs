@@ -1,15 +1,24 @@
 //! Which steps a running kernel can carry out. The others are left out on both sides.
 
-use program::{Advice, Entry, Foll, MmView, ObjectId, Op, Shape, Snapshot, Span, Step, Thp};
+use program::{
+    Advice, Device, Entry, Foll, Kind, MmView, ObjectId, Op, PageRef, Program, Shape, Snapshot,
+    Span, Step, Thp,
+};
 
 use crate::witness::Abilities;
 
-/// The machine that a kernel on x86-64 is, as far as a program can tell.
-pub fn shape(thp: Thp) -> Shape {
+/// Pages of each device of the guest (`live/guest/mmoracle_device.c`).
+const DEVICE_PAGES: u32 = 8192;
+
+/// The machine that a kernel on x86-64 is, as far as this program can tell. It has devices where
+/// the program uses one.
+pub fn shape(thp: Thp, program: &Program, can: Abilities) -> Shape {
+    let uses = program.steps().any(|step| Kind::of(&step.op).bit() & Kind::DEVICE != 0);
+    let [private, coherent] = can.devices.map(|there| if there && uses { DEVICE_PAGES } else { 0 });
     Shape {
         cpus: 1,
         ptes: 512,
-        pages: [1 << 16, 1 << 16, 1 << 16, 0, 0],
+        pages: [1 << 16, 1 << 16, 1 << 16, private, coherent],
         batch: 31,
         thp,
         ..Shape::default()
@@ -50,12 +59,14 @@ pub fn refuses(
         }
         Op::Madvise { .. } => None,
         Op::Gup { entry, foll, write, longterm, handle, range, .. } => {
+            if handle.0 >= HANDLES {
+                return Some("too many handles");
+            }
             if can.driver {
                 return if write { None } else { huge_read(within(), shape) };
             }
             match (foll, write) {
                 _ if entry == Entry::FastOnly => Some("no system call walks without faults"),
-                _ if handle.0 >= HANDLES => Some("too many handles"),
                 (Foll::Get, true) => Some("no system call keeps FOLL_GET | FOLL_WRITE"),
                 (Foll::Get, false) if range.len > GET_PAGES => Some("more than a pipe holds"),
                 (Foll::Pin, true) if !longterm && regular(true) => {
@@ -70,8 +81,37 @@ pub fn refuses(
         }
         Op::SplitFolio { .. } | Op::Migrate { .. } if can.driver => None,
         Op::LockPage { .. } | Op::UnlockPage { .. } if can.driver => None,
+        Op::MigrateVmaSetup { fault: true, .. } => Some("nothing faults there"),
+        Op::DeviceEvict { remove: true, .. } => Some("the devices of the guest stay"),
+        Op::MigrateVmaSetup { .. } | Op::DeviceMigrate { .. } if leaks(within(), state, shape) => {
+            Some("Linux leaks a reference of a locked huge folio")
+        }
+        Op::MigrateVmaPages { .. } | Op::MigrateVmaFinalize { .. } => device(can, None),
+        Op::MigrateVmaSetup { device: of, .. }
+        | Op::MigrateDeviceRange { device: of, .. }
+        | Op::DeviceMigrate { device: of, .. }
+        | Op::DeviceEvict { device: of, .. }
+        | Op::DeviceWrite { device: of, .. }
+        | Op::MakeDeviceExclusive { device: of, .. } => device(can, Some(of)),
+        Op::DeviceRead { device: of, .. } | Op::HmmRangeFault { device: of, .. } => {
+            device(can, Some(of)).or_else(|| huge_read(within(), shape))
+        }
         _ => Some("no system call does this"),
     }
+}
+
+fn device(can: Abilities, device: Option<Device>) -> Option<&'static str> {
+    let there = device.map_or(can.devices != [false; 2], |device| can.has(device));
+    if there { None } else { Some("there is no such device") }
+}
+
+/// `migrate_vma_collect_pmd` does not put its reference where it cannot lock a huge folio.
+fn leaks(within: Option<(&MmView, Span)>, state: &Snapshot, shape: &Shape) -> bool {
+    let Some((mm, span)) = within else { return false };
+    let ptes = u32::from(shape.ptes);
+    let mut huge = mm.huge.range(span.start / ptes..span.end.div_ceil(ptes));
+    let locked = |name| state.folios.get(&name).is_some_and(|folio| folio.locked.is_some());
+    huge.any(|(_, entry)| matches!(entry.page, PageRef::Of(name, _) if locked(name)))
 }
 
 /// Whether part of the range maps a regular file (if `shared`: shared).

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
-use program::{Call, HandleId, Layout, MmId, Place, Program, Shape, Span, Thp, VmaView};
+use program::{Call, Device, EntryKind, HandleId, Layout, MmId};
+use program::{Place, Program, Shape, Span, Thp, VmaView};
 use reference::Kernel;
 
 /// A real kernel that carries programs out.
@@ -45,10 +46,24 @@ pub enum Vmas {
 /// What depends on where the witness runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Abilities {
-    /// Where a new user page goes.
+    /// Where a new user page goes; with the driver, unless the step asks for `Place::Normal`.
     pub place: Place,
     /// Exact counts, raw entries and GUP with any flags, through the driver of the guest.
     pub driver: bool,
+    /// Which devices the driver has, in the order of [`Device::ALL`].
+    pub devices: [bool; 2],
+}
+
+impl Abilities {
+    /// Where the folios of a step that asks for `place` go.
+    pub fn placed(&self, place: Place) -> Place {
+        if self.driver && place == Place::Normal { place } else { self.place }
+    }
+
+    /// Whether there is this device.
+    pub fn has(&self, device: Device) -> bool {
+        self.devices[device as usize]
+    }
 }
 
 /// The witness itself failed: not a finding.
@@ -110,9 +125,10 @@ pub struct Reply {
 }
 
 /// A page frame.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
 pub enum Frame {
     /// The shared zero page.
+    #[default]
     Zero,
     /// A page by number; only equality means anything.
     Page(u64),
@@ -147,10 +163,12 @@ pub struct PageSight {
     pub data: Option<u64>,
 }
 
-/// A present entry.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// An entry that is not none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EntrySight {
-    /// What it maps.
+    /// What it is; only the driver sees those that are not present.
+    pub kind: EntryKind,
+    /// What it maps or stands for.
     pub frame: Frame,
     /// Through a huge PMD.
     pub huge: bool,
@@ -163,7 +181,7 @@ pub struct EntrySight {
 /// An address space.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct MmSight {
-    /// Present entries by page; a huge PMD counts as one a page.
+    /// Entries by page; a huge PMD counts as one a page.
     pub entries: BTreeMap<u32, EntrySight>,
     /// VMAs in address order, merged, if they were asked for. Objects are not told apart.
     pub vmas: Option<Vec<VmaView>>,

@@ -21,6 +21,8 @@ pub(crate) enum Walked {
 #[derive(Clone, Copy)]
 pub(crate) struct Piece {
     mm: MmId,
+    /// Index of the VMA's first page: the interval tree's key.
+    pgoff: u32,
     vpn: u32,
     sub: u32,
     pages: u32,
@@ -58,8 +60,8 @@ impl World {
         }
     }
 
-    /// Where pages of `head` belong, mapped or not: the VMAs of `rmap_walk`, cut at PMDs. Parents
-    /// come before their children. The list goes back to `self.rmap_list`.
+    /// Where pages of `head` belong, mapped or not: the VMAs of `rmap_walk` in its order, cut at
+    /// PMDs. Of equal ones parents come before their children. The list goes back to `self.rmap_list`.
     fn rmap_pieces(&self, head: Pfn) -> Vec<Piece> {
         let mut pieces = self.rmap_list.take();
         pieces.clear();
@@ -88,17 +90,22 @@ impl World {
                     };
                     match pieces.last_mut().filter(same) {
                         Some(last) => last.pages += 1,
-                        None => pieces.push(Piece { mm, vpn, sub, pages: 1 }),
+                        None => {
+                            pieces.push(Piece { mm, pgoff: vma.pgoff, vpn, sub, pages: 1 });
+                        }
                     }
                 }
             }
+        }
+        if !pieces.is_sorted_by_key(|piece| piece.pgoff) {
+            pieces.sort_by_key(|piece| piece.pgoff);
         }
         pieces
     }
 
     /// The entries of a piece for `head`, until `each` has seen enough; whether it has not.
     fn rmap_piece(&self, head: Pfn, piece: Piece, each: &mut impl FnMut(Walked) -> bool) -> bool {
-        let Piece { mm, vpn, sub, pages } = piece;
+        let Piece { mm, vpn, sub, pages, .. } = piece;
         let pmd = self.pmd_number(vpn);
         match self.pmd(mm, pmd) {
             Pmd::Huge { pfn, .. } | Pmd::Migration { pfn, .. } if pfn == head && sub == 0 => {

@@ -193,7 +193,7 @@ impl Kind {
     }
 
     /// The kinds of a driver: only on a machine with device memory.
-    pub(crate) const DEVICE: u64 = bits(&[
+    pub const DEVICE: u64 = bits(&[
         Kind::MigrateVmaSetup,
         Kind::MigrateDeviceRange,
         Kind::MigrateVmaPages,

@@ -85,8 +85,8 @@ impl State {
         }
     }
 
-    /// Every PTE of the folio becomes a device-exclusive entry, in address order, up to one that
-    /// is no mapping. Whether it was writable at the address, and nothing maps it any more.
+    /// Every PTE of the folio becomes a device-exclusive entry, in the order of `rmap_walk`, up to
+    /// one that is no mapping. Whether it was writable at the address, and nothing maps it any more.
     fn make_exclusive(&mut self, folio: FolioId, mm: MmId, vpn: u32) -> bool {
         if !self.ledger.folio(folio).anon {
             return false;
@@ -97,7 +97,9 @@ impl State {
                 places.push((mm, vpn));
             }
         }
-        places.sort_unstable();
+        // The interval tree of an anon_vma: by the first index of each VMA.
+        let order = |&(mm, vpn): &(MmId, u32)| (self.vma(mm, vpn).map(|vma| vma.pgoff), mm, vpn);
+        places.sort_unstable_by_key(order);
         let mut valid = false;
         for (of, at) in places {
             let Some(entry) = self.entry(of, at).filter(Entry::is_present) else { break };

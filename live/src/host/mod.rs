@@ -4,6 +4,7 @@
 //! the CPU's LRU batch (MADV_COLD of a page of its own) before and after each step, which makes
 //! every observable exact. Nothing system-wide is changed; the processes die with the controller.
 
+mod device;
 mod driver;
 mod files;
 mod observe;
@@ -16,12 +17,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use program::{Call, HandleId, Layout, MmId, Place, Shape, Span, Thp};
+use program::{AreaId, Call, Device, HandleId, Layout, MmId, Place, Shape, Span, Step, Thp};
 use reference::Kernel;
 
 use crate::witness::{
     Abilities, Broken, Context, Frame, Observation, PageSight, Reply, Vmas, Witness,
 };
+use device::MIGRATIONS;
 use driver::Driver;
 use files::Files;
 use observe::{Pages, Tables, address};
@@ -41,6 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Worker {
     pid: i32,
     tables: Tables,
+    /// It allocates in `Place::Normal`, whatever else there is.
+    normal: bool,
 }
 
 /// What a handle is.
@@ -61,10 +65,16 @@ pub struct Host {
     rings: Vec<Ring>,
     pipes: Vec<Pipe>,
     spare: Pipe,
-    /// In the guest: one for looking; one a handle; one a lock.
+    /// In the guest: what lay ready for the CPU before, in blocks of other kinds than those that
+    /// movable pages come from now (CMA). Kept, or it would come back.
+    _taken: Option<Shared<[u8; 32 << 20]>>,
+    /// In the guest: one for looking; one a handle; one a lock; one a device migration.
     driver: Option<Driver>,
     grips: Vec<Driver>,
     locks: Vec<Driver>,
+    opens: Vec<Driver>,
+    /// Which devices the program uses.
+    devices: [bool; 2],
     files: Files,
     pages: Pages,
     zero: u64,
@@ -88,6 +98,8 @@ impl Host {
         let cpus = sys::affinity().map_err(io("sched_getaffinity"))?;
         let one = sys::first_of(&cpus).ok_or("no CPU")?;
         let thp = thp_policy();
+        let driver = Driver::open();
+        let taken = || Shared::zeroed().map_err(io("memory"));
         let mut host = Host {
             kernel: kernel.with_fault_around(fault_around()),
             abilities: Abilities::default(),
@@ -98,9 +110,12 @@ impl Host {
             rings: (0..HANDLES).map(|_| ring()).collect::<Result<_, _>>()?,
             pipes: (0..HANDLES).map(|_| pipe()).collect::<Result<_, _>>()?,
             spare: pipe()?,
-            driver: Driver::open(),
+            _taken: driver.is_some().then(taken).transpose()?,
+            driver,
             grips: (0..HANDLES).filter_map(|_| Driver::open()).collect(),
             locks: (0..LOCKS).filter_map(|_| Driver::open()).collect(),
+            opens: (0..MIGRATIONS).filter_map(|_| Driver::open()).collect(),
+            devices: [false; 2],
             files: Files::create().map_err(io("regular files"))?,
             pages,
             zero: 0,
@@ -118,6 +133,7 @@ impl Host {
         host.abilities = Abilities {
             driver: host.driver.is_some(),
             place: host.usual_place().map_err(|broken| broken.to_string())?,
+            devices: host.devices_there(),
         };
         Ok(host)
     }
@@ -148,10 +164,9 @@ impl Host {
 
     /// Where user pages go: only the driver sees that there is another zone than the normal one.
     fn usual_place(&mut self) -> Result<Place, Broken> {
-        let page = Span { start: 0, end: 1 };
         let mut layout = Layout::default();
         layout.push(&Shape::default(), 1, 0);
-        let page = Span { start: page.start + 4, end: page.end + 4 };
+        let page = layout.area(AreaId(0));
         self.reset(&Shape::default(), &layout)?;
         let (prot, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
@@ -159,6 +174,21 @@ impl Host {
         self.touch(MmId(0), worker::WRITE, page, 1)?;
         let seen = self.look(Vmas::No)?;
         Ok(seen.pages.values().find_map(|page| page.place).unwrap_or_default())
+    }
+
+    /// Has whoever carries the step out allocate where it says.
+    fn prefer(&mut self, step: &Step) -> Result<(), Broken> {
+        let Some(driver) = &self.driver else { return Ok(()) };
+        let normal = step.place == Place::Normal && self.abilities.place != Place::Normal;
+        let Some(mm) = step.op.mm() else {
+            return driver.place(normal).map(drop).during("place");
+        };
+        let Some(worker) = &mut self.workers[usize::from(mm.0)] else { return Ok(()) };
+        if std::mem::replace(&mut worker.normal, normal) == normal {
+            return Ok(());
+        }
+        let args = [self.driver_fd(), driver::PLACE, u64::from(normal)];
+        must("place", self.syscall(mm, libc::SYS_ioctl, &args)?).map(drop)
     }
 
     fn pid(&self, mm: MmId) -> i32 {
@@ -195,11 +225,15 @@ impl Host {
         self.ask(usize::from(mm.0), worker::SYSCALL, &all)
     }
 
-    /// What the driver sees beyond: entries, counts, the pages of handles.
-    fn look_deeper(&self, seen: &mut Observation) -> std::io::Result<()> {
-        let Some(driver) = &self.driver else { return Ok(()) };
-        for (id, mut sight) in std::mem::take(&mut seen.mms) {
-            driver.complete(self.pid(id), &mut sight, seen)?;
+    /// What the driver sees: entries, counts, the pages of handles.
+    fn look_deeper(&mut self, vmas: Vmas, seen: &mut Observation) -> std::io::Result<()> {
+        let Some(driver) = &mut self.driver else { return Ok(()) };
+        for (id, worker) in (0..).map(MmId).zip(&self.workers) {
+            let Some(worker) = worker else { continue };
+            let mut sight = driver.entries(worker.pid, &self.layout, seen)?;
+            if vmas == Vmas::All {
+                sight.vmas = Some(worker.tables.vmas(&self.layout)?);
+            }
             seen.mms.insert(id, sight);
         }
         for (handle, held) in &self.handles {
@@ -239,9 +273,12 @@ impl Witness for Host {
         self.thp
     }
 
-    fn reset(&mut self, _shape: &Shape, layout: &Layout) -> Result<(), Broken> {
+    fn reset(&mut self, shape: &Shape, layout: &Layout) -> Result<(), Broken> {
         self.unlock_all();
+        self.finalize_all();
         self.end_all();
+        self.forget_mirrors()?;
+        self.devices = Device::ALL.map(|device| shape.pages[device.place() as usize] > 0);
         let handles: Vec<_> = self.handles.keys().copied().map(Some).collect();
         self.release(&handles, false)?;
         self.files.reset().during("regular files")?;
@@ -251,6 +288,7 @@ impl Witness for Host {
     }
 
     fn step(&mut self, call: Call<'_>) -> Result<Reply, Broken> {
+        self.prefer(call.step)?;
         sys::drain(&self.own);
         let reply = self.run(call);
         sys::drain(&self.own);
@@ -263,6 +301,10 @@ impl Witness for Host {
 
     fn look(&mut self, vmas: Vmas) -> Result<Observation, Broken> {
         let mut seen = Observation::default();
+        if self.driver.is_some() {
+            self.look_deeper(vmas, &mut seen).during("mmoracle")?;
+            return Ok(seen);
+        }
         for (id, worker) in (0..).map(MmId).zip(&mut self.workers) {
             let Some(worker) = worker else { continue };
             let look = worker.tables.look(&self.layout, self.zero);
@@ -275,11 +317,7 @@ impl Witness for Host {
             seen.mms.insert(id, sight);
         }
         seen.pages.remove(&Frame::Zero);
-        if self.driver.is_none() {
-            self.pages.look(&mut seen.pages).during("kpageflags")?;
-            return Ok(seen);
-        }
-        self.look_deeper(&mut seen).during("mmoracle")?;
+        self.pages.look(&mut seen.pages).during("kpageflags")?;
         Ok(seen)
     }
 }
@@ -287,6 +325,7 @@ impl Witness for Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.unlock_all();
+        self.finalize_all();
         self.end_all();
         if self.zygote > 0 {
             sys::kill(self.zygote);

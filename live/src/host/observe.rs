@@ -19,6 +19,11 @@ pub fn address(vpn: u32) -> u64 {
     BASE + u64::from(vpn) * PAGE as u64
 }
 
+/// Page of the model at an address.
+pub fn page_at(at: u64) -> u32 {
+    ((at - BASE) / PAGE as u64) as u32
+}
+
 const PM_PRESENT: u64 = 1 << 63;
 const PM_PFN: u64 = (1 << 55) - 1;
 
@@ -136,9 +141,7 @@ impl Tables {
                 if word & PM_PRESENT != 0 {
                     let pfn = word & PM_PFN;
                     let frame = if pfn == zero { Frame::Zero } else { Frame::Page(pfn) };
-                    sight
-                        .entries
-                        .insert(vpn, EntrySight { frame, huge: false, write: None, dirty: None });
+                    sight.entries.insert(vpn, EntrySight { frame, ..EntrySight::default() });
                 }
             }
         }

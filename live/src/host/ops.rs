@@ -19,7 +19,11 @@ impl Host {
         match self.ask(parent, worker::FORK, &[slot as u64, u64::from(seen)])? {
             Ok(pid) => {
                 let tables = Tables::open(pid as i32).during("pagemap")?;
-                self.workers[slot] = Some(Worker { pid: pid as i32, tables });
+                // Where it allocates is inherited.
+                let normal = self.workers.get(parent).and_then(Option::as_ref);
+                let normal = normal.is_some_and(|worker| worker.normal);
+                self.workers[slot] = Some(Worker { pid: pid as i32, tables, normal });
+                self.mirror(MmId(slot as u8))?;
                 Ok(Ok(()))
             }
             Err(errno) => Ok(Err(errno)),
@@ -61,16 +65,16 @@ impl Host {
         self.syscall(mm, libc::SYS_madvise, &[at, bytes, advice as u64])
     }
 
-    /// Writes two words into the mailbox: their address, the same in the worker.
-    fn mailbox(&self, mm: MmId, words: [u64; 2]) -> u64 {
+    /// Writes words into the mailbox: their address, the same in the worker.
+    pub(super) fn mailbox(&self, mm: MmId, words: &[u64]) -> u64 {
         let slot = &self.board.get().slots[usize::from(mm.0)];
-        slot.iovec.iter().zip(words).for_each(|(place, word)| place.store(word, Relaxed));
-        slot.iovec.as_ptr() as u64
+        slot.words.iter().zip(words).for_each(|(place, word)| place.store(*word, Relaxed));
+        slot.words.as_ptr() as u64
     }
 
     fn iovec(&self, mm: MmId, span: Span) -> u64 {
         let (at, bytes) = bytes(span);
-        self.mailbox(mm, [at, bytes])
+        self.mailbox(mm, &[at, bytes])
     }
 
     pub(super) fn driver_fd(&self) -> u64 {
@@ -81,7 +85,7 @@ impl Host {
     fn gup(&mut self, mm: MmId, span: Span, handle: HandleId, flags: u32) -> Result<Reply, Broken> {
         let at = usize::from(handle.0) % HANDLES;
         let count = u64::from(span.end - span.start);
-        let ask = self.mailbox(mm, [bytes(span).0, count | u64::from(flags) << 32]);
+        let ask = self.mailbox(mm, &[bytes(span).0, count | u64::from(flags) << 32]);
         let fd = self.grips[at].fd() as u64;
         let result = self.syscall(mm, libc::SYS_ioctl, &[fd, driver::GUP, ask])?;
         if result.is_ok_and(|pages| pages > 0) {
@@ -152,7 +156,7 @@ impl Host {
             }
             Op::Migrate { mm, range, mode } => {
                 let (at, fd) = (bytes(span(range)).0, self.driver_fd());
-                let ask = self.mailbox(mm, [at, u64::from(mode == Mode::Sync)]);
+                let ask = self.mailbox(mm, &[at, u64::from(mode == Mode::Sync)]);
                 Ok(plain(self.syscall(mm, libc::SYS_ioctl, &[fd, driver::MIGRATE, ask])?))
             }
             Op::LockPage { mm, range, lock, .. } => {
@@ -165,7 +169,7 @@ impl Host {
                 unlocked.during("unlock").map(|_| plain(Ok(0)))
             }
             Op::Peek { handle } => self.peek(handle),
-            _ => Ok(Reply::default()),
+            _ => self.device(call),
         }
     }
 
@@ -274,7 +278,7 @@ impl Host {
 }
 
 /// Address and bytes of a range.
-fn bytes(span: Span) -> (u64, u64) {
+pub(super) fn bytes(span: Span) -> (u64, u64) {
     (address(span.start), u64::from(span.end - span.start) * PAGE as u64)
 }
 

@@ -44,8 +44,8 @@ pub struct Slot {
     pub error: AtomicI32,
     /// Minor and major faults of the command.
     pub faults: AtomicU64,
-    /// An iovec for system calls that want one.
-    pub iovec: [AtomicU64; 2],
+    /// An iovec or another structure for system calls that want one.
+    pub words: [AtomicU64; 5],
     /// What was read.
     pub values: [AtomicU64; VALUES],
 }
