@@ -143,6 +143,7 @@ pub enum Value {
     Ret(Ret),
     Data(u64),
     Text(String),
+    Stuck(Box<machine::Verdict>),
     Seen(Seen),
 }
 

@@ -10,6 +10,7 @@ use std::ops::Range;
 use program::{Call, Kind, Marked, Op, Outcome, Program, Replay, Step};
 
 use crate::compare::{FieldDiff, Value, What};
+use crate::names::Names;
 use crate::ops::Stable;
 use crate::permission;
 use crate::run::Lockstep;
@@ -71,7 +72,26 @@ fn are_concurrent(program: &Program, steps: &[Step]) -> bool {
     steps.iter().any(|step| step.cpu != steps[0].cpu)
         && steps.iter().all(|step| Kind::of(&step.op).has_marks())
         && !steps.iter().any(|step| matches!(step.op, Op::DeviceEvict { remove: true, .. }))
-        && !program.steps().any(|step| Kind::of(&step.op).outlasts_marks())
+        && program.phases.iter().all(|phase| nothing_outlasts(&phase.steps))
+}
+
+/// A migration is over before its CPU does anything else.
+fn nothing_outlasts(steps: &[Step]) -> bool {
+    let outlasts = |at: &usize| Kind::of(&steps[*at].op).outlasts_marks();
+    (0..steps.len()).filter(outlasts).all(|at| is_finalized(&steps[at..]))
+}
+
+fn is_finalized(steps: &[Step]) -> bool {
+    let (Op::MigrateVmaSetup { migration, .. } | Op::MigrateDeviceRange { migration, .. }) =
+        steps[0].op
+    else {
+        return false;
+    };
+    let own = steps[1..].iter().filter(|step| step.cpu == steps[0].cpu);
+    let other =
+        |op: &Op| !matches!(op, Op::MigrateVmaPages { migration: of, .. } if *of == migration);
+    let end = own.map(|step| step.op).find(other);
+    matches!(end, Some(Op::MigrateVmaFinalize { migration: of }) if of == migration)
 }
 
 impl<R: Replay, O: Subject> Lockstep<R, O> {
@@ -190,18 +210,22 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             let found = format!("{conduct} ({})", stuck::who(*task));
             return Some(field(What::Conduct(conduct.class()), found));
         }
-        let (class, found) = stuck::told(verdict)?;
-        Some(field(What::Machine(class), found))
+        let (what, found) = (What::Machine(stuck::class(verdict)?), Box::new(verdict.clone()));
+        Some(FieldDiff { what, reference: Value::Absent, optimized: Value::Stuck(found) })
     }
 
     /// Where that went wrong, which no mark says.
     fn remarks(&self, field: &FieldDiff, verdict: &machine::Verdict) -> Vec<Remark> {
-        let Value::Text(found) = &field.optimized else { return Vec::new() };
+        let found = match &field.optimized {
+            Value::Text(found) => found.clone(),
+            Value::Stuck(verdict) => stuck::words(verdict, &Names::default()),
+            _ => return Vec::new(),
+        };
         if let (What::Conduct(_), Some((cpu, at))) = (field.what, self.optimized.blamed()) {
-            return vec![Remark { cpu, at, text: found.clone() }];
+            return vec![Remark { cpu, at, text: found }];
         }
         match stuck::remarks(verdict, self.stage.trace().len()) {
-            none if none.is_empty() => self.at_the_end(found),
+            none if none.is_empty() => self.at_the_end(&found),
             stuck => stuck,
         }
     }

@@ -10,6 +10,7 @@ use program::{
 use crate::compare::{FieldDiff, FolioField, MmField, Value, What};
 use crate::lanes::seen_text;
 use crate::names::{self, Names};
+use crate::stuck;
 
 /// A state, one fact a line, with names of its own.
 pub fn state(state: &Snapshot, layout: &Layout) -> String {
@@ -260,6 +261,7 @@ fn value_text(value: &Value, layout: &Layout, names: &Names) -> String {
         Value::Ret(value) => value.to_string(),
         Value::Data(value) => text::value(*value).to_string(),
         Value::Text(text) => text.clone(),
+        Value::Stuck(verdict) => stuck::words(verdict, names),
         Value::Seen(seen) => seen_text(*seen, names),
     }
 }

@@ -16,6 +16,7 @@ use crate::compare::Value;
 use crate::minimise::minimise;
 use crate::root::root;
 use crate::run::{Lockstep, Options};
+use crate::stuck;
 use crate::verdict::{Class, Divergence, Verdict, When};
 
 /// What is seen of a finding in one program.
@@ -201,7 +202,8 @@ impl fmt::Display for Signature {
 /// What the tasks of a phase were at, whichever tasks they were: `has-interrupts-off+waits-for-PTL`.
 fn tale(divergence: &Divergence) -> String {
     let told = divergence.fields.iter().find_map(|field| match &field.optimized {
-        Value::Text(text) => Some(text.as_str()),
+        Value::Text(text) => Some(text.split(';').map(str::to_owned).collect()),
+        Value::Stuck(verdict) => Some(stuck::clauses(verdict)),
         _ => None,
     });
     let plain = |word: &&str| {
@@ -211,11 +213,8 @@ fn tale(divergence: &Divergence) -> String {
         let words = clause.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(plain);
         words.collect::<Vec<_>>().join("-")
     };
-    // Who is kept from its CPU, and what is held meanwhile, is for people.
-    let clauses =
-        told.unwrap_or("phase").split(';').filter(|clause| !clause.contains(" never gets "));
-    let waits = clauses.filter_map(|clause| clause.split(" and holds ").next());
-    let clauses: BTreeSet<String> = waits.map(words).collect();
+    let told: Vec<String> = told.unwrap_or_else(|| vec!["phase".to_owned()]);
+    let clauses: BTreeSet<String> = told.iter().map(|clause| words(clause)).collect();
     clauses.into_iter().collect::<Vec<_>>().join("+")
 }
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use lockstep::{Lockstep, Names, Options, Permission, Stats, Verdict, held};
 use machine::Slices;
 use optimized::{Defect, Defects, World};
-use program::{Call, Campaign, Decoder, Kind, Layout, Mark, Model, Outcome, Program, Replay, Step};
+use program::{
+    Call, Campaign, Decoder, Kind, Layout, Mark, Model, Outcome, Program, Replay, Step, text,
+};
 use reference::Reference;
 
 /// Programs of operations that run in phases.
@@ -180,4 +182,26 @@ schedule: 0*2 2*2 0*2 2 0*2 2 1*3 2 1*2 0 1*2 0 1 0 1*2 0*6 1*3 0 1*3 0*2 1*2 0*
         Verdict::Clean => panic!("clean"),
     });
     assert_eq!(classes[0], classes[1]);
+}
+
+/// A migration in three steps runs beside others if it is over before its CPU does anything else.
+#[test]
+fn a_migration_in_three_steps_runs_beside_others() {
+    let phases = |steps: &str| {
+        let source = format!(
+            "machine cpus=2 preempt=none ptes=4 normal=64 movable=16 cma=16 device=8 coherent=8 batch=3 thp=never\n\
+             setup:\n  m0 = mmap len=2 rw private\n  write m0\n\
+             phase:\n  cpu1: write m0+1\n  cpu0: v0 = migrate_vma_setup m0 system\n{steps}"
+        );
+        let program = text::parse(&source).expect("a program").program;
+        let mut lockstep = Lockstep::new(Defects::NONE);
+        assert_eq!(lockstep.run(&program, &Options::default()), Verdict::Clean);
+        lockstep.take_stats().phases
+    };
+    let (pages, end) =
+        ("  cpu0: migrate_vma_pages v0 to_device\n", "  cpu0: migrate_vma_finalize v0\n");
+    assert_eq!(phases(&format!("{pages}{end}")), 1);
+    assert_eq!(phases(end), 1);
+    assert_eq!(phases(pages), 0, "it stays open");
+    assert_eq!(phases(&format!("  cpu0: read m0+1\n{end}")), 0, "it may wait for itself");
 }

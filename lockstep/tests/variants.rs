@@ -1,8 +1,8 @@
 //! Variants are judged as `docs/variants.md` says.
 
-use lockstep::{Class, Lockstep, Options, Verdict, reference_of};
+use lockstep::{Class, Lockstep, Options, Verdict, reference_of, render};
 use optimized::{Defect, Defects, Variant, World};
-use program::{Decoder, Family, Preempt, Program, Site, SplitMix64, text};
+use program::{Decoder, Family, Layout, Preempt, Program, Site, SplitMix64, text};
 
 /// How many programs about longterm pins a variant fails, of so many.
 fn failures(variant: Variant, programs: u32) -> u32 {
@@ -66,6 +66,25 @@ fn giving_the_cpu_away_ends_the_livelock_of_s2() {
         assert_eq!(class(Defects::only(spins)), starves, "{preempt:?}");
         assert_eq!(class(Defects::NONE.in_variant(Variant::CondResched)), None, "{preempt:?}");
     }
+}
+
+/// Who spins, what for and who has it, whose work waits for that CPU, and who for the work.
+#[test]
+fn the_report_of_s2_names_them_all() {
+    let source = include_str!("../../corpus/threads/s2-hmm-range-fault-livelock.txt");
+    let program = text::parse(source).expect("a program of the corpus").program;
+    let spins = Defect::find("spin-starves-drain").expect("catalogued");
+    let verdict = Lockstep::new(Defects::only(spins)).run(&program, &Options::default());
+    let divergence = verdict.divergence().expect("a starvation");
+    let [field, _, said] = &render::fields(divergence, &Layout::of(&program))[0];
+    assert_eq!(field, "starvation");
+    let clauses: Vec<&str> = said.split("; ").collect();
+    let expected = [
+        "the kworker of cpu 0, which is to do lru_add_drain_per_cpu, never gets cpu 0, where task 0 goes round",
+        "task 0 tries for folio lock F1, which task 1 holds",
+        "task 1 waits in flush_work for the work of the kworker of cpu 0 and holds folio lock F0, folio lock F1, mmap_lock",
+    ];
+    assert_eq!(clauses, expected);
 }
 
 /// Device pages first or with the others: the programs above tell the two orders apart.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::conduct::Conduct;
+use crate::exec::Owned;
 use crate::holding::Span;
 use crate::lockdep::Lockdep;
 use crate::machine::{Machine, Task, WOKEN};
@@ -80,6 +81,8 @@ pub(crate) struct Board {
     /// Tasks whose wait ended and that the executor has not looked at yet.
     pub woken: Vec<u8>,
     pub holds: Vec<Hold>,
+    /// Bit locks that were tried in vain in this lap of a lasso, and by whom.
+    pub tries: Vec<(Task, Owned)>,
     /// Every lock that was held for a while.
     pub spans: Vec<Span>,
     pub lockdep: Lockdep,
@@ -93,6 +96,7 @@ impl Board {
         self.waiters.clear();
         self.woken.clear();
         self.holds.clear();
+        self.tries.clear();
         self.spans.clear();
         self.lockdep.reset();
         self.calls.iter_mut().for_each(VecDeque::clear);
@@ -109,6 +113,18 @@ impl Board {
         let waiter = self.waiters.remove(index);
         self.woken.push(waiter.task);
         waiter
+    }
+
+    /// What a lock is called that is held; 0 if nobody called it anything.
+    pub fn label_of(&self, object: usize) -> u64 {
+        let hold = self.holds.iter().find(|hold| hold.object == object);
+        hold.map_or(0, |hold| self.owned(hold).label)
+    }
+
+    /// What is to be said of a lock that is held.
+    pub fn owned(&self, hold: &Hold) -> Owned {
+        let (lock, label) = (self.lockdep.name(hold.class), self.spans[hold.span as usize].label);
+        Owned { by: hold.name, lock, label }
     }
 
     /// The CPU on which a work item is queued or runs.

@@ -36,7 +36,7 @@ mod work;
 pub use atomic::Atomic;
 pub use conduct::Conduct;
 pub use event::{Access, Event};
-pub use exec::{Bounds, Edge, Executor, Preempt, Verdict, Why};
+pub use exec::{Bounds, Edge, Executor, Owned, Preempt, Verdict, Why};
 pub use holding::Holding;
 pub use lines::{Lines, Prices};
 pub use lock::{BitLock, Read, RwSem, SeqCount, Spin, SpinLock, Taking, Write};

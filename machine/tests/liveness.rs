@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use machine::{
-    Atomic, BitLock, Bounds, Edge, Executor, Machine, Preempt, RandomWalk, Replay, RwSem, SeqCount,
-    Slice, Slices, SpinLock, Strategy, Task, Verdict, Why,
+    Atomic, BitLock, Bounds, Edge, Executor, Machine, Owned, Preempt, RandomWalk, Replay, RwSem,
+    SeqCount, Slice, Slices, SpinLock, Strategy, Task, Verdict, Why,
 };
 
 const SHORT: Bounds = Bounds { turn: 16, soft: 400, hard: 200_000 };
@@ -21,7 +21,7 @@ fn hash(words: &[u64]) -> u64 {
 }
 
 fn edge(from: u8, why: Why, on: &'static str, to: u8) -> Edge {
-    Edge { from: Task(from), why, on, to: Some(Task(to)) }
+    Edge { from: Task(from), why, on, label: 0, to: Some(Task(to)) }
 }
 
 #[test]
@@ -109,6 +109,7 @@ fn work_behind_a_loop_that_never_gives_way_starves() {
         executor.kworker(1, Task(9), machine.kworker(1, async |_| ()));
         executor.spawn(0, Task(0), async {
             bit.lock(&machine, Task(0), "bit").await;
+            machine.label(&bit, 7);
             machine.queue_work_on(1, 5);
             machine.flush_work(5).await;
             bit.unlock(&machine, Task(0), "bit");
@@ -124,11 +125,13 @@ fn work_behind_a_loop_that_never_gives_way_starves() {
         });
         executor.run(&mut slices(2, &[(0, 2), (1, 2), (0, 9)]))
     };
+    let bit = Owned { by: Task(0), lock: "folio lock", label: 7 };
     let starved = Verdict::Starvation {
         denied: vec![(Task(9), 1)],
-        waits: vec![Edge { from: Task(0), why: Why::Work, on: "flush_work", to: Some(Task(9)) }],
-        held: vec![(Task(0), "folio lock")],
+        waits: vec![edge(0, Why::Work, "flush_work", 9)],
+        held: vec![bit],
         spinning: vec![Task(1)],
+        tried: vec![(Task(1), bit)],
     };
     assert_eq!(run(false), starved);
     assert_eq!(run(true), Verdict::Done);
@@ -197,7 +200,7 @@ fn a_lost_wake_up_is_told_from_a_lock_that_the_program_keeps() {
         });
         executor.run(&mut slices(2, &[(0, 2), (1, 2)]))
     };
-    let lost = Edge { from: Task(1), why: Why::Lock, on: "bit", to: None };
+    let lost = Edge { from: Task(1), why: Why::Lock, on: "bit", label: 0, to: None };
     assert_eq!(run(true), Verdict::Deadlock(vec![lost]));
     assert_eq!(run(false), Verdict::Pending(vec![Task(1)]));
 }
@@ -265,7 +268,7 @@ fn a_livelock_is_proven_and_one_that_ends_is_not() {
     let mut walk = RandomWalk::new(3);
     for _ in 0..20 {
         let verdict = polite(None, true, &mut walk);
-        let Verdict::Livelock { spinning, period } = verdict else { panic!("{verdict:?}") };
+        let Verdict::Livelock { spinning, period, .. } = verdict else { panic!("{verdict:?}") };
         assert_eq!(spinning, [Task(0), Task(1)]);
         assert!(period < 10, "{period}");
         assert_eq!(polite(Some(500), true, &mut walk), Verdict::Done, "a carried count differs");

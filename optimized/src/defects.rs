@@ -53,7 +53,7 @@ defects! {
     FaultFolioSelfTrylock {
         id: "A04", name: "fault-folio-self-trylock", thread: "S0",
         mechanism: "migrate_vma_collect_pmd tries to lock the page that its own fault has locked: nothing is ever collected.",
-        expected: "conduct-out-of-fuel",
+        expected: "livelock",
     }
     FaultFolioUnlockedByRestore {
         id: "A05c", name: "fault-folio-unlocked-by-restore", thread: "S0",
@@ -78,7 +78,7 @@ defects! {
     PreinstalledEntrySkipped {
         id: "A09", name: "preinstalled-entry-skipped", thread: "S0 (Popple's alternative)",
         mechanism: "do_swap_page installs the migration entry itself, and collect takes it for another's and skips it.",
-        expected: "conduct-out-of-fuel",
+        expected: "livelock",
     }
     EntryHandOffUnlocksTwice {
         id: "A10", name: "entry-hand-off-unlocks-twice", thread: "S0 (Brost's list)",
@@ -178,7 +178,7 @@ defects! {
     ZoneDeviceOnLruList {
         id: "A26", name: "zone-device-on-lru-list", thread: "S3 (Popple on Hildenbrand's second idea)",
         mechanism: "Coherent pages are to be isolated from the LRU like others, where they never are: the longterm loop never ends.",
-        expected: "conduct-out-of-fuel",
+        expected: "livelock",
     }
     MixedBatchNotPutBack {
         id: "A27", name: "mixed-batch-not-put-back", thread: "S3 (Popple)",

@@ -62,6 +62,6 @@ mod wp_page;
 pub use cost::Cost;
 pub use coverage::Path;
 pub use defects::{Defect, DefectInfo, Defects, Kind};
-pub use phase::{KWORKERS, Ran};
+pub use phase::{KWORKERS, Ran, WORK};
 pub use variants::{Variant, VariantInfo};
 pub use world::{Conduct, World};

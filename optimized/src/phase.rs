@@ -10,6 +10,8 @@ use crate::world::World;
 /// Names of the kworkers begin here, in the order of their CPUs; below are the default tasks of CPUs
 /// and the named lockers.
 pub const KWORKERS: u8 = 0x80;
+/// All that a kworker has to do: `lru_add_drain_all` queues it.
+pub const WORK: &str = "lru_add_drain_per_cpu";
 
 /// How a phase went.
 #[derive(Debug)]

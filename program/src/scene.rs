@@ -303,7 +303,12 @@ impl Scene<'_> {
     fn begin<'a>(&mut self, records: &mut impl ExactSizeIterator<Item = &'a mut [u8]>) {
         let opening = if self.driver { !self.chance(3) } else { self.chance(4) };
         let opening = opening || self.third.is_some();
-        let steps = if opening { 4 - self.below(4) * self.below(2) } else { 1 + self.below(4) };
+        let steps = match opening {
+            // A page that nobody else has as often as one that a child has, too.
+            _ if self.third.is_some() => 2 + 2 * self.below(2),
+            true => 4 - self.below(4) * self.below(2),
+            false => 1 + self.below(4),
+        };
         for (nth, record) in records.by_ref().take(steps.into()).enumerate() {
             if opening {
                 let kind = OPENINGS[usize::from(self.driver)][nth];

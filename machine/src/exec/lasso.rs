@@ -10,6 +10,7 @@
 use std::hash::Hash;
 
 use super::{Edge, Executor, State, Verdict};
+use crate::board::Hold;
 use crate::machine::Task;
 use crate::watch::Fold;
 
@@ -83,6 +84,7 @@ impl Executor<'_> {
         if lap {
             self.slots.iter_mut().for_each(|slot| slot.moved = false);
             self.machine.excused.set(false);
+            self.machine.board.borrow_mut().tries.clear();
         }
         period.map(|period| self.goes_round(period))
     }
@@ -105,17 +107,17 @@ impl Executor<'_> {
             .filter(|(_, edge)| denied(edge.to))
             .map(|(task, edge)| self.edge(task, edge))
             .collect();
+        let board = self.machine.board.borrow();
+        let tried = board.tries.clone();
         if waits.is_empty() {
-            return Verdict::Livelock { spinning, period };
+            return Verdict::Livelock { spinning, tried, period };
         }
         let name =
             |task: u8| (self.slots[usize::from(task)].name, self.slots[usize::from(task)].cpu);
         let denied = (0..self.slots.len() as u8).filter(|&task| denied(task)).map(name).collect();
-        let board = self.machine.board.borrow();
-        let waiting = |task: Task| waits.iter().any(|edge| edge.from == task);
-        let holds = board.holds.iter().filter(|hold| waiting(hold.name));
-        let held = holds.map(|hold| (hold.name, board.lockdep.name(hold.class))).collect();
-        Verdict::Starvation { denied, waits, held, spinning }
+        let waiting = |hold: &&Hold| waits.iter().any(|edge| edge.from == hold.name);
+        let held = board.holds.iter().filter(waiting).map(|hold| board.owned(hold)).collect();
+        Verdict::Starvation { denied, waits, held, spinning, tried }
     }
 
     /// Everything that decides what happens next, hashed.

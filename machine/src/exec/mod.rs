@@ -16,7 +16,7 @@ use std::pin::Pin;
 use crate::event::{Event, address};
 use crate::machine::{FUEL, MULTI, Machine, Task};
 
-pub use verdict::{Edge, Verdict, Why};
+pub use verdict::{Edge, Owned, Verdict, Why};
 
 /// No task.
 pub(crate) const NOBODY: u8 = u8::MAX;

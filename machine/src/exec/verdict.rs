@@ -27,8 +27,21 @@ pub struct Edge {
     pub why: Why,
     /// For what.
     pub on: &'static str,
+    /// What [`Machine::label`](crate::Machine::label) called it; 0 if nobody did.
+    pub label: u64,
     /// For whom; nobody if a wake-up was lost.
     pub to: Option<Task>,
+}
+
+/// A lock and its holder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owned {
+    /// The holder.
+    pub by: Task,
+    /// The class of the lock.
+    pub lock: &'static str,
+    /// What [`Machine::label`](crate::Machine::label) called it; 0 if nobody did.
+    pub label: u64,
 }
 
 /// How a run ended. In order of precedence.
@@ -46,14 +59,18 @@ pub enum Verdict {
         /// Who waits for them, and why.
         waits: Vec<Edge>,
         /// What those who wait hold.
-        held: Vec<(Task, &'static str)>,
+        held: Vec<Owned>,
         /// Who ran.
         spinning: Vec<Task>,
+        /// Who tried a lock in vain in each round, and which.
+        tried: Vec<(Task, Owned)>,
     },
     /// These tasks go round in the same states for ever although each CPU gets its turns.
     Livelock {
         /// Who ran.
         spinning: Vec<Task>,
+        /// Who tried a lock in vain in each round, and which.
+        tried: Vec<(Task, Owned)>,
         /// Turns of the fair continuation that one round takes.
         period: u64,
     },

@@ -12,6 +12,7 @@ pub(super) struct Awaited {
     pub to: u8,
     why: Why,
     on: &'static str,
+    label: u64,
 }
 
 impl Executor<'_> {
@@ -42,9 +43,9 @@ impl Executor<'_> {
     }
 
     /// The same with the names of both tasks.
-    pub(super) fn edge(&self, from: u8, Awaited { to, why, on }: Awaited) -> Edge {
+    pub(super) fn edge(&self, from: u8, Awaited { to, why, on, label }: Awaited) -> Edge {
         let name = |task: u8| self.slots[usize::from(task)].name;
-        Edge { from: name(from), why, on, to: Some(name(to)) }
+        Edge { from: name(from), why, on, label, to: Some(name(to)) }
     }
 
     /// Whom a task waits for.
@@ -55,7 +56,7 @@ impl Executor<'_> {
                 let current = self.cpus[usize::from(self.slots[usize::from(task)].cpu)].current;
                 let kept = current != task && current != NOBODY;
                 let spins = kept && self.state_of(current) == State::Blocked;
-                let edge = Awaited { to: current, why: Why::Cpu, on: "CPU" };
+                let edge = Awaited { to: current, why: Why::Cpu, on: "CPU", label: 0 };
                 if spins { vec![edge] } else { Vec::new() }
             }
             State::Blocked => self.wait_of(task).map_or_else(Vec::new, |wait| self.behind(&wait)),
@@ -63,35 +64,36 @@ impl Executor<'_> {
     }
 
     fn behind(&self, waiter: &Waiter) -> Vec<Awaited> {
-        let on = waiter.lock;
         let board = self.machine.board.borrow();
+        let (on, label) = (waiter.lock, board.label_of(waiter.object));
         let current = |cpu: usize| self.cpus[cpu].current;
         let cpus = |mask: u128| (0..self.cpus.len()).filter(move |cpu| mask >> cpu & 1 == 1);
         match waiter.wait {
             Wait::Queue | Wait::Idle => Vec::new(),
             Wait::Spin | Wait::Read | Wait::Write | Wait::Bit(_) | Wait::BitShared => {
-                let edge = |to| Awaited { to, why: Why::Lock, on };
+                let edge = |to| Awaited { to, why: Why::Lock, on, label };
                 self.before(&board, waiter).into_iter().map(edge).collect()
             }
             Wait::Work(item) => {
                 let kworker = board.cpu_of(item).and_then(|cpu| board.work[cpu].kworker);
-                kworker.map(|to| Awaited { to, why: Why::Work, on }).into_iter().collect()
+                kworker.map(|to| Awaited { to, why: Why::Work, on, label: 0 }).into_iter().collect()
             }
             Wait::Acks => {
                 let deaf = |&cpu: &usize| {
                     current(cpu) != NOBODY && self.account(current(cpu)).irq_off != 0
                 };
-                let edge = |cpu| Awaited { to: current(cpu), why: Why::Ack, on };
+                let edge = |cpu| Awaited { to: current(cpu), why: Why::Ack, on, label: 0 };
                 cpus(waiter.cpus).filter(deaf).map(edge).collect()
             }
             Wait::Readers => {
                 let readers =
                     (0..self.slots.len() as u8).filter(|task| waiter.cpus >> task & 1 == 1);
-                readers.map(|to| Awaited { to, why: Why::Grace, on }).collect()
+                readers.map(|to| Awaited { to, why: Why::Grace, on, label: 0 }).collect()
             }
             Wait::Quiescent => {
                 let busy = cpus(waiter.cpus).filter(|&cpu| current(cpu) != NOBODY);
-                busy.map(|cpu| Awaited { to: current(cpu), why: Why::Grace, on }).collect()
+                busy.map(|cpu| Awaited { to: current(cpu), why: Why::Grace, on, label: 0 })
+                    .collect()
             }
         }
     }
@@ -125,7 +127,10 @@ impl Executor<'_> {
             );
             let lost = lock && waiter.owner.is_none() && self.behind(&waiter).is_empty();
             let from = self.slots[usize::from(task)].name;
-            lost.then_some(Edge { from, why: Why::Lock, on: waiter.lock, to: None })
+            let board = self.machine.board.borrow();
+            let span = board.spans.iter().rfind(|span| span.object == waiter.object);
+            let label = span.map_or(0, |span| span.label);
+            lost.then_some(Edge { from, why: Why::Lock, on: waiter.lock, label, to: None })
         })
     }
 }

@@ -47,9 +47,13 @@ impl BitLock {
     #[cold]
     fn refused(&self, machine: &Machine) {
         machine.fold_in(0);
-        let object = address(self);
-        if machine.board.borrow().holds.iter().all(|hold| hold.object != object) {
-            machine.excused.set(true);
+        let (object, mut board) = (address(self), machine.board.borrow_mut());
+        let Some(hold) = board.holds.iter().find(|hold| hold.object == object) else {
+            return machine.excused.set(true);
+        };
+        let tried = (machine.name.get(), board.owned(hold));
+        if !board.tries.contains(&tried) {
+            board.tries.push(tried);
         }
     }
 
