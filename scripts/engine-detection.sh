@@ -6,14 +6,14 @@
 #
 # SEEDS="1 2 3"   libFuzzer's seeds, a run each       [1]
 # LIMIT=SECONDS   of CPU time for a run               [300]
-# LENGTH=BYTES    of inputs, at most                    [1024]
+# LENGTH=BYTES    of inputs, at most                    [208]
 # TARGET=NAME     [concurrent]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target=${TARGET:-concurrent}
 limit=${LIMIT:-300}
-length=${LENGTH:-1024}
+length=${LENGTH:-208}
 seeds=${SEEDS:-1}
 if [ $# -eq 0 ]; then
     # File names are ID-NAME.txt.

@@ -9,7 +9,7 @@ use program::digest::mix;
 use program::{HandleId, Kind, Layout, Op, Program, Range, Ret};
 use reference::Reference;
 
-use crate::overlap::meetings;
+use crate::overlap::Meetings;
 use crate::run::{Lockstep, Moment, Options};
 use crate::verdict::Verdict;
 
@@ -30,8 +30,9 @@ pub struct Domain {
     layout: Layout,
     /// What was last done to each virtual page.
     last: Vec<u16>,
-    /// The kind of each step.
-    kinds: Vec<u8>,
+    /// The kind of each step, and whether it is the first of its phase.
+    kinds: Vec<(u8, bool)>,
+    meetings: Meetings,
     /// What each handle was made of.
     handles: Vec<Option<Range>>,
 }
@@ -55,15 +56,16 @@ impl Domain {
         self.last.resize((self.layout.end() as usize).min(SPACE), 0);
         self.handles.clear();
         self.kinds.clear();
-        self.kinds.extend(program.steps().map(|step| Kind::of(&step.op) as u8));
+        for phase in &program.phases {
+            let kinds = phase.steps.iter().map(|step| Kind::of(&step.op) as u8);
+            self.kinds.extend(kinds.enumerate().map(|(at, kind)| (kind, at == 0)));
+        }
         // The empty program is something, too.
         feature(cell(0, 0), 1);
-        let verdict = lockstep.observe(program, options, |moment| self.step(&moment, &mut feature));
-        for (path, &hits) in lockstep.take_stats().paths.iter().enumerate() {
-            if hits > 0 {
-                feature(path, [1, 2, 2, 4][hits.min(4) as usize - 1]);
-            }
-        }
+        let verdict = lockstep.follow(program, options, |moment| self.step(&moment, &mut feature));
+        lockstep.optimized.take_hits(|path, hits| {
+            feature(path as usize, [1, 2, 2, 4][hits.min(4) as usize - 1]);
+        });
         verdict
     }
 
@@ -80,14 +82,15 @@ impl Domain {
         };
         feature(cell(1, kind << 16 | path << 8 | end), 1);
 
-        meetings(moment.trace, |there, came| {
-            if came == moment.number
-                && let Some(&other) = self.kinds.get(there)
-            {
-                feature(cell(3, u64::from(other) << 8 | kind), 1);
-            }
-            false
-        });
+        let begins = self.kinds.get(moment.number).is_some_and(|step| step.1);
+        if begins && !moment.trace.is_empty() {
+            self.meetings.visit(moment.trace, |there, came| {
+                if let [Some(there), Some(came)] = [there, came].map(|at| self.kinds.get(at)) {
+                    feature(cell(3, u64::from(there.0) << 8 | u64::from(came.0)), 1);
+                }
+                false
+            });
+        }
 
         let Some(range) = self.range(op) else { return };
         let span = self.layout.span(range);

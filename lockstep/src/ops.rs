@@ -38,7 +38,7 @@ impl Default for Stable {
 
 impl Hasher for Stable {
     fn finish(&self) -> u64 {
-        self.0
+        mix(self.0)
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -62,7 +62,9 @@ impl Hasher for Stable {
     }
 
     fn write_u64(&mut self, value: u64) {
-        self.0 = mix(self.0.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ value);
+        // A multiplication a number: phases have hundreds of them.
+        let product = u128::from(self.0 ^ value) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = self.0.rotate_left(23) ^ product as u64 ^ (product >> 64) as u64;
     }
 
     fn write_usize(&mut self, value: usize) {

@@ -1,51 +1,74 @@
 //! Whether the operations of a phase really met.
 
-use std::collections::BTreeMap;
-
 use program::{DeviceMark, Mark, Marked, Name, PageRef, Seen};
 
-/// Whether two operations that overlap in time touched one folio.
-pub(crate) fn overlap(trace: &[Marked]) -> bool {
-    meetings(trace, |_, _| true)
+/// Finds where operations of a phase met, keeping its buffers from one phase to the next.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meetings {
+    /// Touches of operations that are not over, and of those that others overlap. An operation
+    /// has one a folio, the last: one that loops leaves a million marks.
+    touches: Vec<Touch>,
+    /// Operations that are not over, and when they began.
+    flying: Vec<(usize, usize)>,
 }
 
-/// Visits each meeting of two operations that overlap in time on one folio: the number of the one
-/// that was there, and of the one that came; until `visit` says that it has seen enough. Says
-/// whether it did.
-pub(crate) fn meetings(trace: &[Marked], mut visit: impl FnMut(usize, usize) -> bool) -> bool {
-    // Touches of operations that are not over, and of those that others overlap.
-    // By folio, each operation once, and when it did so last: one that loops leaves a million marks.
-    let mut touches: BTreeMap<Name, Vec<(usize, usize)>> = BTreeMap::new();
-    // Operations that are not over, and when they began.
-    let mut flying: Vec<(usize, usize)> = Vec::new();
-    for (now, marked) in trace.iter().enumerate() {
-        let Some(number) = marked.number else { continue };
-        match marked.mark {
-            Mark::Begin => {
-                if flying.is_empty() {
-                    touches.clear(); // nobody who is still there saw the earlier ones
-                }
-                flying.push((number, now));
-            }
-            Mark::Return => flying.retain(|&(flight, _)| flight != number),
-            _ => {}
-        }
-        let Some(folio) = folio(marked) else { continue };
-        // Since it began, or by one that is not over either.
-        let began = flying.iter().find(|flight| flight.0 == number).map_or(now, |own| own.1);
-        let touches = touches.entry(folio).or_default();
-        let met = |&&(touched, at): &&(usize, usize)| {
-            touched != number && (at >= began || flying.iter().any(|flight| flight.0 == touched))
-        };
-        if touches.iter().filter(met).any(|touch| visit(touch.0, number)) {
-            return true;
-        }
-        match touches.iter_mut().find(|touch| touch.0 == number) {
-            Some(touch) => touch.1 = now,
-            None => touches.push((number, now)),
-        }
+/// An operation was at a folio.
+#[derive(Clone, Copy, Debug)]
+struct Touch {
+    folio: Name,
+    number: usize,
+    at: usize,
+}
+
+impl Meetings {
+    /// Whether two operations that overlap in time touched one folio.
+    pub(crate) fn any(&mut self, trace: &[Marked]) -> bool {
+        self.visit(trace, |_, _| true)
     }
-    false
+
+    /// Visits each meeting of two operations that overlap in time on one folio: the number of the
+    /// one that was there, and of the one that came; until `visit` says that it has seen enough.
+    /// Says whether it did.
+    pub(crate) fn visit(
+        &mut self,
+        trace: &[Marked],
+        mut visit: impl FnMut(usize, usize) -> bool,
+    ) -> bool {
+        let Meetings { touches, flying } = self;
+        touches.clear();
+        flying.clear();
+        for (now, marked) in trace.iter().enumerate() {
+            let Some(number) = marked.number else { continue };
+            match marked.mark {
+                Mark::Begin => {
+                    if flying.is_empty() {
+                        touches.clear(); // nobody who is still there saw the earlier ones
+                    }
+                    flying.push((number, now));
+                }
+                Mark::Return => flying.retain(|&(flight, _)| flight != number),
+                _ => {}
+            }
+            let Some(folio) = folio(marked) else { continue };
+            // Since it began, or by one that is not over either.
+            let began = flying.iter().find(|flight| flight.0 == number).map_or(now, |own| own.1);
+            let mut own = None;
+            for (index, touch) in touches.iter().enumerate().filter(|(_, t)| t.folio == folio) {
+                if touch.number == number {
+                    own = Some(index);
+                } else if (touch.at >= began || flying.iter().any(|f| f.0 == touch.number))
+                    && visit(touch.number, number)
+                {
+                    return true;
+                }
+            }
+            match own {
+                Some(index) => touches[index].at = now,
+                None => touches.push(Touch { folio, number, at: now }),
+            }
+        }
+        false
+    }
 }
 
 /// The folio that a mark is about.

@@ -12,6 +12,7 @@ use program::{Call, Kind, Marked, Op, Outcome, Program, Replay, Step};
 use crate::compare::{FieldDiff, Value, What};
 use crate::names::Names;
 use crate::ops::Stable;
+use crate::overlap::Meetings;
 use crate::permission;
 use crate::run::Lockstep;
 use crate::scheduler::Scheduler;
@@ -29,6 +30,7 @@ pub(crate) struct Stage {
     /// earlier ones are the way back to where a phase began.
     marks: Vec<Marked>,
     played: Vec<(usize, Range<usize>)>,
+    meetings: Meetings,
 }
 
 impl Stage {
@@ -48,7 +50,11 @@ impl Stage {
 
     /// The marks of the last phase.
     pub(crate) fn trace(&self) -> &[Marked] {
-        self.played.last().map_or(&[], |(_, marks)| &self.marks[marks.clone()])
+        &self.marks[self.last()]
+    }
+
+    fn last(&self) -> Range<usize> {
+        self.played.last().map_or(0..0, |(_, marks)| marks.clone())
     }
 
     /// What the phase showed, with the decisions of the program so far.
@@ -135,7 +141,8 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             Some(field) => Err((field, None)),
             None => self.replay(first, calls, stage.trace()),
         };
-        self.stats.phase(stage.trace());
+        let trace = &stage.marks[stage.last()];
+        self.stats.phase(trace.len(), stage.meetings.any(trace));
         self.stage = stage;
         let agree = self.reference.digest() == self.optimized.digest();
         match result {

@@ -142,6 +142,17 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
     }
 
     /// As [`Lockstep::run`], showing `watch` both sides after every step.
+    pub fn follow(
+        &mut self,
+        program: &Program,
+        options: &Options,
+        watch: impl FnMut(Moment<'_, R, O>),
+    ) -> Verdict {
+        self.stage.scheduler = Scheduler::own(program);
+        verdict(self.drive(program, options, false, watch))
+    }
+
+    /// As [`Lockstep::follow`], and both sides end step by step, as in debug builds.
     pub fn observe(
         &mut self,
         program: &Program,
@@ -152,8 +163,21 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         verdict(self.drive(program, options, true, watch))
     }
 
-    /// Unless it is to be `careful`, programs without concurrent phases end on the optimised side
-    /// alone, and are run again if something is left.
+    /// Runs the program again under the schedule that it just had, comparing after each step of
+    /// its ending, because something is left.
+    #[cold]
+    fn again(&mut self, program: &Program, options: &Options) -> Result<(), Box<Divergence>> {
+        let repeated = Scheduler::list(&self.schedule(program), program.shape.cpus);
+        let scheduler = std::mem::replace(&mut self.stage.scheduler, repeated);
+        let stats = std::mem::take(&mut self.stats);
+        let result = self.drive(program, options, true, nobody);
+        self.stats = stats;
+        self.stage.scheduler = scheduler;
+        result
+    }
+
+    /// Unless it is to be `careful`, programs end on the optimised side alone, and are run again
+    /// if something is left.
     fn drive(
         &mut self,
         program: &Program,
@@ -171,13 +195,12 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             return Err(self.diverge(When::Start));
         }
         self.expect(program, 0, || When::Start)?;
-        let (mut trace, mut count, mut alone) = (0, 0, true);
+        let (mut trace, mut count) = (0, 0);
         let mut before = self.reference.digest();
         self.stage.begin();
         for (phase, Phase { steps }) in program.phases.iter().enumerate() {
             let concurrent = O::CONCURRENT && phase::concurrent(program, steps);
             if concurrent {
-                alone = false;
                 self.phase(program, phase, count)?;
                 trace ^= self.stage.hash(self.optimized.decisions());
             }
@@ -224,14 +247,10 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
                 self.inspect(program, last.unwrap_or(When::Start))?;
             }
         }
-        if careful || sampled || !alone {
+        if careful || sampled {
             self.end(program, count, options)?;
         } else if !self.ends_empty(program, count) {
-            // Again, with a look at every step of the ending.
-            let stats = std::mem::take(&mut self.stats);
-            let result = self.drive(program, options, true, nobody);
-            self.stats = stats;
-            return result;
+            return self.again(program, options);
         }
         // Few, because it runs the program twice more; most of them with a longterm pin.
         let costs = trace % 125 == 0

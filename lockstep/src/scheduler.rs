@@ -106,16 +106,20 @@ impl Default for Scheduler {
 impl Scheduler {
     /// The program's own schedule.
     pub fn own(program: &Program) -> Scheduler {
-        if program.schedule == Schedule::default() {
+        Scheduler::list(&program.schedule, program.shape.cpus)
+    }
+
+    /// This schedule on a machine of so many CPUs.
+    pub(crate) fn list(schedule: &Schedule, cpus: u8) -> Scheduler {
+        if *schedule == Schedule::default() {
             return Scheduler::default();
         }
-        let cpus = program.shape.cpus;
         let slice = |slice: &program::Slice| {
             let cpu = slice.cpu.saturating_add(slice.task.saturating_mul(cpus));
             machine::Slice { cpu, run: slice.run }
         };
-        let slices = program.schedule.slices.iter().map(slice).collect();
-        let cycle = program.schedule.cycle.iter().map(slice).collect();
+        let slices = schedule.slices.iter().map(slice).collect();
+        let cycle = schedule.cycle.iter().map(slice).collect();
         Scheduler::Slices(Slices::new(cpus, slices, cycle))
     }
 

@@ -1,8 +1,7 @@
 //! What a campaign counts.
 
-use program::{Kind, Marked, Op, Outcome, Ret};
+use program::{Kind, Op, Outcome, Ret};
 
-use crate::overlap::overlap;
 use crate::permission::Permission;
 
 /// How many kinds of operation there are.
@@ -80,11 +79,11 @@ impl Stats {
         self.kinds[kind].successes += u64::from(success);
     }
 
-    /// A phase was judged.
-    pub(crate) fn phase(&mut self, trace: &[Marked]) {
+    /// A phase with so many marks was judged.
+    pub(crate) fn phase(&mut self, marks: usize, overlapped: bool) {
         self.phases += 1;
-        self.marks += trace.len() as u64;
-        self.overlapped += u64::from(overlap(trace));
+        self.marks += marks as u64;
+        self.overlapped += u64::from(overlapped);
     }
 
     pub(crate) fn permit(&mut self, permission: Permission) {

@@ -8,11 +8,26 @@ use program::{Campaign, Decoder};
 
 const OPTIONS: Options = Options { paranoid: false };
 /// Findings of each defect.
-const FINDINGS: usize = 4;
+const FINDINGS: usize = 5;
 /// Programs enough for them.
 const PROGRAMS: u64 = 40_000;
-/// Buckets that a defect may spread over.
-const SPREAD: usize = 4;
+/// Defects that show themselves in several ways, which one verdict cannot know to be one bug, and in
+/// how many. All others have one.
+const SPREAD: [(&str, usize); 7] = [
+    // Copies where it should reuse, and the other way round, for a write and for unsharing.
+    ("reuse-by-mapcount", 4),
+    // A split by itself, and that of a migration.
+    ("split-keeps-zero-pages", 2),
+    // The folio is freed while mapped, or used when it is free: whatever comes first.
+    ("batch-put-twice", 2),
+    // Two ways to copy.
+    ("cow-forgets-copy", 2),
+    // Migrations, and those of a longterm pin.
+    ("migration-loses-dirty", 2),
+    // Whoever goes round, and whoever sleeps, is in the name.
+    ("spf-irq-window", 2),
+    ("lost-wakeup", 4),
+];
 
 /// One of each family of bugs of one step after the other. Left out are those that one verdict cannot tell from another here:
 /// the leak of a put that is forgotten is the leak of a put that goes elsewhere.
@@ -124,12 +139,13 @@ fn signatures(defect: Defect, concurrent: u16) -> BTreeSet<String> {
 }
 
 #[test]
-fn no_bucket_holds_two_defects_and_no_defect_many_buckets() {
+fn no_bucket_holds_two_defects_and_most_defects_have_one() {
     let mut owners: BTreeMap<String, &str> = BTreeMap::new();
     let sequential = DEFECTS.iter().chain(&DEVICE).map(|&name| (name, 0));
     for (name, concurrent) in sequential.chain(CONCURRENT.map(|name| (name, 256))) {
         let signatures = signatures(Defect::find(name).expect(name), concurrent);
-        assert!(signatures.len() <= SPREAD, "{name} spreads over {signatures:?}");
+        let ways = SPREAD.iter().find(|spread| spread.0 == name).map_or(1, |spread| spread.1);
+        assert!(signatures.len() <= ways, "{name} spreads over {signatures:?}");
         for signature in signatures {
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             assert!(signature.chars().all(plain), "{signature}");

@@ -247,6 +247,16 @@ impl World {
         self.hits.iter().for_each(|hits| hits.set(0));
     }
 
+    /// Tells the hits of each path that was taken, and sets them to 0.
+    pub fn take_hits(&mut self, mut tell: impl FnMut(Path, u64)) {
+        for (&path, hits) in Path::ALL.iter().zip(&mut self.hits) {
+            let hits = std::mem::take(hits.get_mut());
+            if hits > 0 {
+                tell(path, hits);
+            }
+        }
+    }
+
     /// The last path taken in the step just run.
     pub fn path(&self) -> Option<Path> {
         self.path.get()

@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use bench::Programs;
 use program::{Family, Mutator, SplitMix64};
 
-/// As `-max_len`.
-const MAX: usize = 1024;
+/// As `-max_len`: 16 records and the header, as programs of the hunt.
+const MAX: usize = 208;
 /// The kernel's clock ticks a second, as it shows them to programs.
 const TICKS: f64 = 100.0;
 
