@@ -63,6 +63,8 @@ static void look_at_swap_entry(swp_entry_t entry, struct mmo_page *out)
 			out->flags |= MMO_WRITE;
 		if (is_readable_exclusive_migration_entry(entry))
 			out->flags |= MMO_MIGRATION_AE;
+		if (is_migration_entry_dirty(entry))
+			out->flags |= MMO_DIRTY;
 	} else if (is_device_private_entry(entry)) {
 		out->flags |= MMO_PRIVATE;
 		if (is_writable_device_private_entry(entry))

@@ -1,8 +1,8 @@
 //! Which steps a running kernel can carry out. The others are left out on both sides.
 
 use program::{
-    Advice, Device, Entry, Foll, Kind, MmView, ObjectId, Op, PageRef, Program, Shape, Snapshot,
-    Span, Step, Thp,
+    Advice, Device, Entry, EntryKind, EntryView, FolioView, Foll, Kind, MmView, ObjectId, Op,
+    PageRef, Place, Program, Shape, Snapshot, Span, Step, Thp,
 };
 
 use crate::witness::Abilities;
@@ -30,6 +30,22 @@ const HANDLES: u8 = 24;
 /// Most pages of a `get`: slots of a pipe.
 const GET_PAGES: u16 = 256;
 
+/// Why a second migration is left out.
+pub const UNMAPPED: &str = "what a migration makes of partially_mapped is not in the model";
+
+/// Whether the step may migrate a large folio that PTEs map. Its own unmapping leaves
+/// PG_partially_mapped set in Linux, and the next migration splits it; the model keeps the flag to
+/// what zap, COW and collapse do (`docs/operations.md`, 0).
+pub fn unmaps_by_pte(step: &Step, state: &Snapshot) -> bool {
+    let migrates = match step.op {
+        Op::Migrate { .. } => true,
+        Op::Gup { longterm, .. } => longterm && step.place != Place::Normal,
+        _ => false,
+    };
+    let by_pte = |folio: &FolioView| folio.order > 0 && folio.mapcount.iter().any(|&n| n > 0);
+    migrates && state.folios.values().any(by_pte)
+}
+
 /// Why this step is not for this witness, in this state of the reference.
 pub fn refuses(
     step: &Step,
@@ -40,6 +56,9 @@ pub fn refuses(
 ) -> Option<&'static str> {
     if step.fail.is_some() {
         return Some("failures cannot be asked for");
+    }
+    if can.driver && loses_exclusive(&step.op, state) {
+        return Some("Linux takes device-exclusive entries for migration entries");
     }
     let within = || Some((state.mms.get(&step.op.mm()?)?, span?));
     let regular = |shared: bool| within().is_some_and(|(mm, span)| maps_file(mm, span, shared));
@@ -103,6 +122,19 @@ pub fn refuses(
 fn device(can: Abilities, device: Option<Device>) -> Option<&'static str> {
     let there = device.map_or(can.devices != [false; 2], |device| can.has(device));
     if there { None } else { Some("there is no such device") }
+}
+
+/// `remove_migration_ptes` makes device-exclusive entries present, too (`check_pte` lets them pass),
+/// and does not put the reference of such an entry.
+fn loses_exclusive(op: &Op, state: &Snapshot) -> bool {
+    let migrates = match op {
+        Op::Migrate { .. } | Op::MigrateVmaSetup { .. } | Op::MigrateDeviceRange { .. } => true,
+        Op::DeviceMigrate { .. } | Op::DeviceEvict { .. } => true,
+        Op::Gup { longterm, .. } => *longterm,
+        _ => false,
+    };
+    let exclusive = |entry: &EntryView| entry.kind == EntryKind::DeviceExclusive;
+    migrates && state.mms.values().any(|mm| mm.entries.values().any(exclusive))
 }
 
 /// `migrate_vma_collect_pmd` does not put its reference where it cannot lock a huge folio.

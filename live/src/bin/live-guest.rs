@@ -2,11 +2,13 @@
 //! [--say] [FILE…]`. `--say`: a number before each program, to see in which the kernel hangs.
 //! Exit codes as those of `mm-lockstep`: 0 clean, 1 a finding, 2 usage, 3 failure.
 
+use std::fs::{self, DirEntry};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use live::{Host, Plan, Stats, run};
-use program::text;
+use program::{Program, text};
 
 fn main() -> ExitCode {
     match plan().map(|plan| carry_out(&plan)) {
@@ -32,14 +34,25 @@ fn plan() -> Result<Plan, String> {
             "--execs" => plan.execs = Some(number()?),
             "--for" => plan.time = Some(Duration::from_secs(number()?)),
             "--say" => {}
-            file => {
-                let source = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
-                let parsed = text::parse(&source).map_err(|_| format!("{file}: no program"))?;
-                plan.programs.push(parsed.program);
-            }
+            path => programs(Path::new(path), &mut plan.programs)?,
         }
     }
     Ok(plan)
+}
+
+/// The program in a file, or those in all files below a folder, in the order of their names.
+fn programs(path: &Path, found: &mut Vec<Program>) -> Result<(), String> {
+    let says = |error: std::io::Error| format!("{}: {error}", path.display());
+    if path.is_dir() {
+        let entries = fs::read_dir(path).map_err(says)?.collect::<Result<Vec<_>, _>>();
+        let mut paths: Vec<_> = entries.map_err(says)?.iter().map(DirEntry::path).collect();
+        paths.sort();
+        return paths.iter().try_for_each(|path| programs(path, found));
+    }
+    let source = fs::read_to_string(path).map_err(says)?;
+    let parsed = text::parse(&source).map_err(|_| format!("{}: no program", path.display()))?;
+    found.push(parsed.program);
+    Ok(())
 }
 
 fn carry_out(plan: &Plan) -> u8 {

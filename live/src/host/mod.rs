@@ -296,7 +296,7 @@ impl Witness for Host {
     }
 
     fn disturbances(&self) -> u64 {
-        observe::disturbances()
+        observe::disturbances(self.driver.is_some())
     }
 
     fn look(&mut self, vmas: Vmas) -> Result<Observation, Broken> {

@@ -208,8 +208,9 @@ impl Tables {
     }
 }
 
-/// Counters of all that moves pages without being asked, added up.
-pub fn disturbances() -> u64 {
+/// Counters of all that moves pages without being asked, added up. `own`: migrations and splits
+/// are the program's.
+pub fn disturbances(own: bool) -> u64 {
     const COUNTERS: [&str; 8] = [
         "nr_written ",
         "pgmigrate_success ",
@@ -222,9 +223,11 @@ pub fn disturbances() -> u64 {
     ];
     let value = |text: &str| text.trim().parse::<u64>().unwrap_or(0);
     let vmstat = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let asked = |name: &str| own && matches!(name, "pgmigrate_success " | "thp_split_page ");
+    let counters = || COUNTERS.into_iter().filter(|name| !asked(name));
     let counted = vmstat
         .lines()
-        .map(|line| COUNTERS.iter().find_map(|name| line.strip_prefix(name)).map_or(0, value));
+        .map(|line| counters().find_map(|name| line.strip_prefix(name)).map_or(0, value));
     let khugepaged = "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_collapsed";
     counted.sum::<u64>() + value(&fs::read_to_string(khugepaged).unwrap_or_default())
 }

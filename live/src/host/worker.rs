@@ -117,8 +117,11 @@ fn carry_out(slot: &Slot) {
     let write = slot.command.load(Relaxed) == WRITE;
     SIGNAL.store(0, Relaxed);
     RESUME.store(0, Relaxed);
-    // What the worker itself touches must not fault while faults are counted.
+    // What the worker itself touches, its code included, must not fault while faults are counted.
     (0..arg(1)).for_each(|page| slot.values[page as usize % VALUES].store(0, Relaxed));
+    let (own, mut word) = (slot.values.as_ptr() as u64, 0);
+    touch(own, false, &mut word);
+    touch(own, true, &mut word);
     faults();
     let before = faults();
     let mut done = 0;
@@ -140,7 +143,7 @@ fn carry_out(slot: &Slot) {
 /// Reads or writes one word at an address that may not be mapped. False: that raised a signal.
 fn touch(at: u64, write: bool, value: &mut u64) -> bool {
     let mut ok: u64 = 0;
-    // SAFETY: `at` lies in the arena, in which no Rust object lies. If the access faults, the
+    // SAFETY: `at` lies in the arena, in which no Rust object lies, or is an atomic of the mailbox. If the access faults, the
     // handler goes on at the last label, where `ok` is still 0.
     unsafe {
         asm!(
