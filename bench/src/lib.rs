@@ -1,8 +1,10 @@
 //! Development only: how fast lockstep is, beside what else could drive the same two sides.
 
+pub mod detect;
 pub mod front_ends;
 pub mod peer;
 pub mod pinning;
+pub mod race;
 
 use lockstep::{Lockstep, Options, Verdict};
 use optimized::Defects;

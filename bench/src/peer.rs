@@ -1,7 +1,9 @@
 //! The same two sides driven by proptest-state-machine: its generation, its shrinking tree, its
 //! loop; a transition is one record of the byte form, so the steps are distributed as ours are.
 
-use optimized::World;
+use std::cell::Cell;
+
+use optimized::{Defects, World};
 use program::{Call, Decoder, Layout, Model, Outcome, Program};
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
@@ -20,6 +22,15 @@ pub struct State {
 
 /// The test itself.
 pub struct Peer;
+
+thread_local! {
+    static PLANTED: Cell<Defects> = const { Cell::new(Defects::NONE) };
+}
+
+/// Worlds of this thread have these defects from now on.
+pub fn plant(defects: Defects) {
+    PLANTED.set(defects);
+}
 
 fn decode(bytes: &[u8]) -> (Program, Layout) {
     let mut program = Program::default();
@@ -72,6 +83,7 @@ impl StateMachineTest for Peer {
     fn init_test(state: &State) -> Box<World> {
         let (program, _) = decode(&state.bytes);
         let mut world = Box::new(World::new());
+        world.set_defects(PLANTED.get());
         world.reset(&program.shape);
         world
     }

@@ -3,6 +3,7 @@
 use machine::{
     Exhaustive, Pct, Pos, RandomWalk, ReadsFrom, Rng, RoundRobin, Slices, Strategy, Traces,
 };
+use program::digest::mix;
 use program::{Call, Outcome, Program, Schedule};
 
 use crate::subject::Subject;
@@ -35,6 +36,27 @@ impl Policy {
         Policy::ReadsFrom,
         Policy::RoundRobin,
     ];
+
+    /// Strategies that take turns in a hunt when none is asked for. (Reads-from needs several
+    /// executions of one program, which are better spent on several programs.)
+    const MIX: [Policy; 6] = [
+        Policy::Own,
+        Policy::RandomWalk,
+        Policy::Own,
+        Policy::Pct,
+        Policy::RandomWalk,
+        Policy::Pos,
+    ];
+
+    /// Whose turn execution `index` of a hunt is.
+    pub fn in_turn(index: u64) -> Policy {
+        Policy::MIX[(index % Policy::MIX.len() as u64) as usize]
+    }
+
+    /// Where chance begins for the schedule of execution `index` of a hunt with this seed.
+    pub fn seed(seed: u64, index: u64) -> u64 {
+        mix(seed ^ mix(!index))
+    }
 
     /// A stable name.
     pub fn name(self) -> &'static str {

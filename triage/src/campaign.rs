@@ -20,10 +20,6 @@ use crate::judge::{Judge, Symptom, Trouble};
 /// Executions a chunk: about a millisecond of work.
 const CHUNK: u64 = 256;
 
-/// Strategies that take turns when none is asked for. (Reads-from needs several executions of one
-/// program, which are better spent on several programs.)
-const MIX: [Policy; 6] =
-    [Policy::Own, Policy::RandomWalk, Policy::Own, Policy::Pct, Policy::RandomWalk, Policy::Pos];
 /// Executions of one program under reads-from, which learns from the first. Divides [`CHUNK`].
 const ROUNDS: u64 = 8;
 
@@ -53,7 +49,7 @@ pub struct Plan {
 impl Plan {
     /// Who schedules the phases of execution `index`.
     fn policy(&self, index: u64) -> Policy {
-        self.strategy.unwrap_or(MIX[(index % MIX.len() as u64) as usize])
+        self.strategy.unwrap_or_else(|| Policy::in_turn(index))
     }
 
     /// The byte form of the program that execution `index` runs.
@@ -229,7 +225,7 @@ impl<'a> Worker<'a> {
             return self.judge.judge(&self.program).map(|trouble| (trouble, None));
         }
         if policy != Policy::ReadsFrom || index.is_multiple_of(ROUNDS) {
-            let seed = mix(self.plan.campaign.seed ^ mix(!index));
+            let seed = Policy::seed(self.plan.campaign.seed, index);
             self.scheduler = policy.scheduler(&self.program, seed);
         }
         let (trouble, schedule) = self.judge.judge_under(&self.program, &mut self.scheduler)?;
