@@ -1,6 +1,7 @@
 //! The page of the threads and the catalogue say the same: nothing is missing silently.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use optimized::{Defect, Kind};
 
@@ -34,6 +35,48 @@ fn every_number_of_the_threads_has_an_entry() {
     // S0 to S4 are 1 to 55, speculative faults 60 to 80.
     let all: BTreeSet<u32> = (1..=55).chain(60..=80).collect();
     assert_eq!(known, all);
+}
+
+/// What an entry with letters has: each form is one of its own.
+const LETTERED: [(&str, &str); 6] = [
+    ("A05", "abcde"),
+    ("A18", "abcdef"),
+    ("A48", "abcde"),
+    ("A49", "abc"),
+    ("A51", "ab"),
+    ("A80", "abcd"),
+];
+
+#[test]
+fn every_form_of_an_entry_has_one_line_and_a_kind() {
+    let entries = entries();
+    let rows = PAGE.lines().filter(|line| line.starts_with("| A")).count();
+    assert_eq!(rows, entries.len(), "an id stands there twice");
+    let kinds = ["defect", "variant", "contract", "unreachable", "note"];
+    for (id, (kind, text)) in &entries {
+        assert!(kinds.contains(kind) && !text.is_empty(), "{id}: {kind}");
+    }
+    let forms = LETTERED
+        .iter()
+        .flat_map(|(id, letters)| letters.chars().map(move |letter| format!("{id}{letter}")));
+    // Of A14 the first form has no letter.
+    let expected: BTreeSet<String> = forms.chain(["A14b".to_owned()]).collect();
+    let lettered = |id: &&&str| id.ends_with(|c: char| c.is_ascii_lowercase());
+    let found = entries.keys().filter(lettered).map(|id| (*id).to_owned()).collect();
+    assert_eq!(expected, found);
+}
+
+/// A contract is shown by a program, or held by a test.
+#[test]
+fn a_contract_names_what_shows_it() {
+    for (id, (kind, text)) in entries() {
+        let named = text.split('`').skip(1).step_by(2).find(|name| name.contains('/'));
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let there = |name: &str| {
+            ["corpus", "."].iter().any(|at| Path::new(root).join(at).join(name).is_file())
+        };
+        assert!(kind != "contract" || named.is_some_and(there), "{id}: {named:?}");
+    }
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl Copy {
             Some(("default-members", _)) => String::new(),
             _ => format!("{line}\n"),
         };
-        write(&copy.root.join("Cargo.toml"), &manifest.lines().map(line).collect::<String>())?;
+        write(&copy.root.join("Cargo.toml"), manifest.lines().map(line).collect::<String>())?;
         copy.rewrite(workspace)?;
         Ok(copy)
     }
@@ -87,7 +87,7 @@ impl Copy {
                 Some(rewritten) => rewritten.text.clone(),
                 None => fs::read_to_string(workspace.join(&lib))?,
             };
-            write(&self.root.join(&lib), &format!("{text}\nmod mutated;\n"))?;
+            write(&self.root.join(&lib), format!("{text}\nmod mutated;\n"))?;
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ pub struct Site {
 /// The sites of these mutants of one file; those that cannot be switched are missing.
 pub fn sites(text: &str, mutants: &[(usize, &Mutant)]) -> syn::Result<Vec<Site>> {
     let lines = Lines::of(text);
-    let mut open: HashMap<usize, Vec<(usize, &Mutant, Range<usize>)>> = HashMap::new();
+    let mut open: Open<'_> = HashMap::new();
     for &(id, mutant) in mutants {
         let offset = |position| lines.offset(text, position);
         if let (Some(start), Some(end)) = (offset(mutant.span.start), offset(mutant.span.end)) {
@@ -61,10 +61,13 @@ pub fn sites(text: &str, mutants: &[(usize, &Mutant)]) -> syn::Result<Vec<Site>>
     Ok(finder.sites)
 }
 
+/// Number, mutant and what it replaces.
+type Open<'a> = HashMap<usize, Vec<(usize, &'a Mutant, Range<usize>)>>;
+
 struct Finder<'a> {
     text: &'a str,
     /// By where they start.
-    open: HashMap<usize, Vec<(usize, &'a Mutant, Range<usize>)>>,
+    open: Open<'a>,
     /// Of functions; whether what they return is `impl Iterator`, or another trait.
     bodies: Vec<(Range<usize>, bool)>,
     /// Whether what is visited belongs to a defect.

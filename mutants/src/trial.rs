@@ -53,7 +53,8 @@ impl Campaign {
 
     fn run(&self, mutant: &str, variant: Option<&str>) -> Outcome<Output> {
         // One that loops or allocates for ever is ended by the kernel.
-        let limits = format!("ulimit -t {}; ulimit -v 8000000; ulimit -c 0; exec \"$0\"", self.limit);
+        let limits =
+            format!("ulimit -t {}; ulimit -v 8000000; ulimit -c 0; exec \"$0\"", self.limit);
         let mut command = Command::new("sh");
         command.arg("-c").arg(limits).arg(Path::new(&self.program));
         command

@@ -17,7 +17,7 @@ pub enum Race {
     /// `gup-fast-no-recheck`: the lockless walk reads an entry and takes a reference; meanwhile the
     /// page was unmapped, freed and allocated again.
     Recheck,
-    /// `fork-without-sequence`: fork sees no pin and makes the entry read-only; a pin came between.
+    /// `fork-without-write-protect-seq`: fork sees no pin and makes the entry read-only; a pin came between.
     Sequence,
     /// `wait-without-recheck`: who waits for PG_locked looks, and then queues; the unlock came
     /// between and woke nobody.
@@ -32,7 +32,7 @@ impl Race {
     pub fn defect(self) -> &'static str {
         match self {
             Race::Recheck => "gup-fast-no-recheck",
-            Race::Sequence => "fork-without-sequence",
+            Race::Sequence => "fork-without-write-protect-seq",
             Race::Wakeup => "wait-without-recheck",
         }
     }

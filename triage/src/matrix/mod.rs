@@ -28,8 +28,8 @@ pub const EXAMPLES: &str = "\
 Examples:
   mm-lockstep matrix                                  every defect, one seed, 60 s each at most
   mm-lockstep matrix --defect lost-wakeup --seeds 5   one of them
-  mm-lockstep matrix --seeds 5 --json docs/detection.json --markdown docs/detection.md \\
-      --svg docs/detection.svg                        the tables of the documentation
+  mm-lockstep matrix --seeds 5 --json m.json --markdown m.md --svg m.svg
+                                                      as scripts/detection.sh, which makes docs/detection.md
   The same command again goes on where it was interrupted.
 
 Exit codes: 0 every defect was found in every seed by the default mix, 1 not so, 130 interrupted.";
@@ -46,6 +46,9 @@ pub struct Args {
     /// Time for each trial, on one core
     #[arg(long, value_name = "TIME", value_parser = cli::time, default_value = "60s")]
     budget: Duration,
+    /// Time for each trial of a strategy other than the default mix [default: the same]
+    #[arg(long, value_name = "TIME", value_parser = cli::time)]
+    others: Option<Duration>,
     /// Programs for each trial
     #[arg(long, value_name = "N", value_parser = cli::count)]
     execs: Option<u64>,
@@ -81,6 +84,8 @@ pub struct Results {
     machine: String,
     /// Seconds a trial at most.
     budget: f64,
+    /// Seconds a trial of another strategy than the mix at most.
+    others: f64,
     /// Programs a trial at most.
     execs: Option<u64>,
     tried: Vec<Tried>,
@@ -88,10 +93,11 @@ pub struct Results {
 
 impl Results {
     fn new(args: &Args) -> Results {
-        let machine = format!("{}, {} cores", std::env::consts::ARCH, cli::cores());
+        let machine = format!("{}, {} cores", model(), cli::cores());
         let (version, budget) = (cli::VERSION.to_owned(), args.budget.as_secs_f64());
-        let (execs, date) = (args.execs, String::new());
-        Results { schema_version: 1, version, date, machine, budget, execs, tried: Vec::new() }
+        let others = args.others.unwrap_or(args.budget).as_secs_f64();
+        let (execs, date, tried) = (args.execs, String::new(), Vec::new());
+        Results { schema_version: 2, version, date, machine, budget, others, execs, tried }
     }
 
     /// Those of the file, if they are of this build and these limits.
@@ -105,8 +111,9 @@ impl Results {
             let hint = "--json names a file that `matrix` wrote, or none yet";
             Stop::Input(format!("error: {}: {error}\n  hint: {hint}", file.display()))
         })?;
-        let same = (kept.schema_version, &kept.version, kept.budget, kept.execs)
-            == (fresh.schema_version, &fresh.version, fresh.budget, fresh.execs);
+        let limits = |results: &Results| (results.budget, results.others, results.execs);
+        let same = (kept.schema_version, &kept.version) == (fresh.schema_version, &fresh.version)
+            && limits(&kept) == limits(&fresh);
         if !same {
             eprintln!("{}: of another build or budget; it is made anew", file.display());
         }
@@ -134,7 +141,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     let stop = stop::flag();
     let seeds = || 1..=args.seeds;
     let mix = defects.iter().flat_map(|&defect| seeds().map(move |seed| Trial::mix(defect, seed)));
-    wave(args, mix.collect(), &results, &stop)?;
+    wave(args, args.budget, mix.collect(), &results, &stop)?;
     if !args.mix_only {
         let concurrent = |defect: &&Defect| {
             let name = defect.info().name;
@@ -145,7 +152,7 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
             let with = move |policy| seeds().map(move |seed| Trial::under(defect, policy, seed));
             others.into_iter().flat_map(with)
         });
-        wave(args, trials.collect(), &results, &stop)?;
+        wave(args, args.others.unwrap_or(args.budget), trials.collect(), &results, &stop)?;
     }
     let results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     let table = table::Matrix::of(&results, &defects);
@@ -168,6 +175,14 @@ pub fn run(args: &Args) -> Result<Exit, Stop> {
     })
 }
 
+/// Of the processor, as Linux calls it.
+fn model() -> String {
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let named = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let name = named.map_or(std::env::consts::ARCH, |(_, name)| name);
+    name.trim().to_owned()
+}
+
 fn lock(results: &Mutex<Results>) -> std::sync::MutexGuard<'_, Results> {
     results.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
@@ -175,6 +190,7 @@ fn lock(results: &Mutex<Results>) -> std::sync::MutexGuard<'_, Results> {
 /// Runs trials, several at a time, and keeps each as soon as it is done.
 fn wave(
     args: &Args,
+    budget: Duration,
     mut trials: Vec<Trial>,
     results: &Mutex<Results>,
     stop: &AtomicBool,
@@ -189,7 +205,7 @@ fn wave(
         {
             bar.set_message(trial.to_string());
             // One that was interrupted says nothing.
-            let tried = trial.run(args.budget, args.execs, stop);
+            let tried = trial.run(budget, args.execs, stop);
             if stop.load(Ordering::Relaxed) {
                 break;
             }

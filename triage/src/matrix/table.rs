@@ -25,9 +25,17 @@ struct Row {
     worst: Option<u64>,
     seconds: Option<f64>,
     steps: Option<usize>,
-    /// Median executions under the other strategies; none if not tried or seldom found.
-    others: [Option<u64>; 4],
+    /// Median executions under the other strategies; none if not tried.
+    others: [Option<Median>; 4],
     concurrent: bool,
+}
+
+/// A median of trials of which some found nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Median {
+    Exactly(u64),
+    /// Most found nothing: more than this.
+    Beyond(u64),
 }
 
 /// The table.
@@ -84,16 +92,17 @@ impl<'a> Matrix<'a> {
 
     /// For the documentation.
     pub fn markdown(&self, plot: Option<&Path>) -> String {
-        let Results { version, date, machine, budget, .. } = self.results;
+        let Results { version, date, machine, budget, others, .. } = self.results;
+        let seeds = self.rows.iter().map(|row| row.tried).max().unwrap_or(0);
         let mut out = format!(
             "# Detection\n\nEach defect of the catalogue, switched on alone, hunted from scratch by \
-             the default campaign. Executions and\nseconds are medians over seeds, on one core, up \
-             to the finding; `worst` is the seed that took longest; `ops` the median\nsize of the \
+             the default campaign. Executions and\nseconds are medians over {seeds} seeds, on one core, \
+             up to the finding; `worst` is the seed that took longest; `ops` the median\nsize of the \
              minimised program. The strategies to the right schedule the same programs; they are \
-             tried on defects that a\nconcurrent program showed.\n\nVersion {version}, {date}, \
-             {machine}; at most {budget} s a trial. Made by:\n\n    mm-lockstep matrix --seeds {} \
-             --json docs/detection.json --markdown docs/detection.md --svg docs/detection.svg\n\n",
-            self.rows.iter().map(|row| row.tried).max().unwrap_or(0)
+             tried on defects that a\nconcurrent program showed. `> N`: most seeds found nothing, after \
+             N executions in the middle.\n\nVersion {version}, {date}, {machine}; at most {budget} s a \
+             trial, {others} s of another strategy than the mix. All of this page is\nmade by \
+             `scripts/detection.sh`.\n\n"
         );
         out.push_str(&self.summary());
         if let Some(name) = plot.and_then(Path::file_name) {
@@ -141,14 +150,21 @@ impl<'a> Matrix<'a> {
 }
 
 impl Row {
-    /// How many times fewer executions the mix needs than random walk.
+    /// How many times fewer executions, at least, the mix needs than random walk.
     fn gain(&self) -> Option<f64> {
-        Some(self.others[0]? as f64 / self.execs? as f64)
+        let (Median::Exactly(walk) | Median::Beyond(walk)) = self.others[0]?;
+        Some(walk as f64 / self.execs? as f64)
     }
 
     fn cells(&self) -> [String; 14] {
         let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
-        let [walk, pct, pos, reads] = self.others.map(number);
+        let beyond = matches!(self.others[0], Some(Median::Beyond(_)));
+        let gain = |gain| format!("{}{gain:.1}", if beyond { "> " } else { "" });
+        let [walk, pct, pos, reads] = self.others.map(|median| match median {
+            None => "-".to_owned(),
+            Some(Median::Exactly(execs)) => execs.to_string(),
+            Some(Median::Beyond(execs)) => format!("> {execs}"),
+        });
         [
             self.id.to_owned(),
             self.name.to_owned(),
@@ -163,7 +179,7 @@ impl Row {
             pct,
             pos,
             reads,
-            self.gain().map_or("-".to_owned(), |gain| format!("{gain:.1}")),
+            self.gain().map_or("-".to_owned(), gain),
         ]
     }
 }
@@ -174,7 +190,7 @@ fn row(defect: Defect, results: &Results) -> Row {
         let of = move |tried: &&Tried| tried.name == info.name && tried.strategy == strategy;
         results.tried.iter().filter(of)
     };
-    let execs = |strategy| late(under(strategy).map(|tried| tried.execs));
+    let execs = |strategy| late(under(strategy).map(|tried| (tried.execs, tried.ran)));
     let mut classes: Vec<(usize, &str)> = Vec::new();
     for class in under(MIX).filter_map(|tried| tried.class.as_deref()) {
         match classes.iter_mut().find(|(_, known)| *known == class) {
@@ -192,7 +208,10 @@ fn row(defect: Defect, results: &Results) -> Row {
         seen: seen.join(", "),
         found: found().count(),
         tried: under(MIX).count(),
-        execs: execs(MIX),
+        execs: match execs(MIX) {
+            Some(Median::Exactly(execs)) => Some(execs),
+            Some(Median::Beyond(_)) | None => None,
+        },
         worst: found().filter_map(|tried| tried.execs).max(),
         seconds: median_f64(found().map(|tried| tried.seconds)),
         steps: median(found().filter_map(|tried| tried.steps)),
@@ -201,9 +220,14 @@ fn row(defect: Defect, results: &Results) -> Row {
     }
 }
 
-/// The median where a trial that found nothing is the longest of all.
-fn late(execs: impl Iterator<Item = Option<u64>>) -> Option<u64> {
-    median(execs.map(|execs| execs.unwrap_or(u64::MAX))).filter(|&execs| execs != u64::MAX)
+/// The median where a trial that found nothing is longer than all that did, by what each found after
+/// and how many it ran.
+fn late(trials: impl Iterator<Item = (Option<u64>, u64)>) -> Option<Median> {
+    let trials: Vec<(Option<u64>, u64)> = trials.collect();
+    let exact = median(trials.iter().map(|(execs, _)| execs.unwrap_or(u64::MAX)))?;
+    // Each is at least this.
+    let least = median(trials.iter().map(|&(execs, ran)| execs.unwrap_or(ran)))?;
+    Some(if exact == u64::MAX { Median::Beyond(least) } else { Median::Exactly(exact) })
 }
 
 /// The lower median.
@@ -225,8 +249,9 @@ mod tests {
 
     #[test]
     fn a_trial_without_a_finding_is_the_longest() {
-        assert_eq!(late([Some(3), None, Some(1)].into_iter()), Some(3));
-        assert_eq!(late([Some(3), None, None].into_iter()), None);
-        assert_eq!(late([].into_iter()), None);
+        let late = |trials: &[(Option<u64>, u64)]| late(trials.iter().copied());
+        assert_eq!(late(&[(Some(3), 3), (None, 2), (Some(1), 1)]), Some(Median::Exactly(3)));
+        assert_eq!(late(&[(Some(3), 3), (None, 50), (None, 60)]), Some(Median::Beyond(50)));
+        assert_eq!(late(&[]), None);
     }
 }
