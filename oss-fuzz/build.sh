@@ -1,6 +1,9 @@
 #!/bin/bash -eu
 # Builds the fuzz targets into $OUT, with seeds, dictionaries and options. Shared by OSS-Fuzz,
 # ClusterFuzzLite and scripts/oss-fuzz-check.sh; each sets SRC, OUT and the flags of the sanitizer.
+#
+# Licensed under MIT or, at your option, the Apache License, Version 2.0: see
+# http://www.apache.org/licenses/LICENSE-2.0
 
 cd "${PROJECT:-$SRC/mm-lockstep}"
 

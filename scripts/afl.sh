@@ -9,7 +9,7 @@
 # NAME=WORD   this machine            [host name]
 # ROLE=main|more   whether this machine has the main instance   [main]
 #
-# Needs cargo-afl: cargo install cargo-afl && cargo afl config --build
+# Needs cargo-afl: cargo install cargo-afl --locked
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

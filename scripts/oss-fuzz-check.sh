@@ -75,6 +75,11 @@ for key in homepage main_repo language primary_contact sanitizers fuzzing_engine
     grep -q "^$key:" "$work/project/project.yaml" || fail "project.yaml: no $key"
 done
 
+# Their presubmit check asks for it.
+for file in Dockerfile build.sh; do
+    grep -q http://www.apache.org/licenses/LICENSE-2.0 "$work/project/$file" || fail "$file: no licence"
+done
+
 say "build, $(rustc --version)"
 SRC=$(dirname "$root") PROJECT=$root OUT=$work/built SANITIZER=address FUZZING_ENGINE=libfuzzer \
     ARCHITECTURE=x86_64 FUZZING_LANGUAGE=rust \

@@ -9,7 +9,7 @@
 # SECONDS_EACH=5            how long libFuzzer looks for one finding, and AFL++ twice that for all
 # TOOL=FILE                 mm-lockstep, built already
 # FUZZ=FILE AFL=FILE        the target `sequential`, built already for libFuzzer or AFL++
-# AFL++ needs cargo-afl: cargo install cargo-afl && cargo afl config --build
+# AFL++ needs cargo-afl: cargo install cargo-afl --locked
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -306,7 +306,7 @@ fn stats(pile: &Pile, format: Format) -> Result<Exit, Stop> {
         taken.len()
     );
     for (what, list) in [("kinds", &stats.kinds_missing), ("paths", &stats.paths_missing)] {
-        if !list.is_empty() {
+        if !list.is_empty() && stats.files > 0 {
             let _ = writeln!(out, "{what} that no program has: {}", list.join(", "));
         }
     }
