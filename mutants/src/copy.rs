@@ -16,6 +16,8 @@ pub type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// What the campaign needs.
 const CRATES: [&str; 6] = ["twice", "machine", "program", "reference", "optimized", "lockstep"];
+/// The tests that judge.
+const TESTS: [&str; 2] = ["campaign", "corpus"];
 const SWITCH: &str = include_str!("mutated.rs");
 
 /// The copy.
@@ -48,7 +50,7 @@ impl Copy {
             .chain(copy.sites.keys().cloned())
             .map(|file| workspace.join(file))
             .collect();
-        for name in CRATES {
+        for name in CRATES.into_iter().chain(["corpus"]) {
             copy_folder(&workspace.join(name), &copy.root.join(name), &switched)?;
         }
         fs::copy(workspace.join("Cargo.lock"), copy.root.join("Cargo.lock"))?;
@@ -147,21 +149,27 @@ impl Copy {
         self.sites.values().flatten()
     }
 
-    /// Builds the campaign; returns the program.
-    pub fn build(&self) -> Outcome<PathBuf> {
+    /// Builds the campaign and the test of the corpus; returns the programs.
+    pub fn build(&self) -> Outcome<[PathBuf; 2]> {
         let asked = ["test", "--release", "--no-run", "--message-format=json", "-p", "lockstep"];
         let output = self
             .cargo()
             .args(asked)
-            .args(["--test", "campaign"])
+            .args(TESTS.map(|test| format!("--test={test}")))
             .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
             .stderr(Stdio::inherit())
             .output()?;
         let told = String::from_utf8_lossy(&output.stdout);
-        let messages = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let program =
-            messages.filter_map(|message| Some(message["executable"].as_str()?.into())).next();
-        program.ok_or_else(|| "the campaign was not built".into())
+        let built: Vec<Value> =
+            told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let program = |test: &str| {
+            let of = |message: &&Value| message["target"]["name"] == test;
+            built.iter().filter(of).find_map(|message| message["executable"].as_str())
+        };
+        match TESTS.map(program) {
+            [Some(campaign), Some(corpus)] => Ok([campaign.into(), corpus.into()]),
+            _ => Err("the tests were not built".into()),
+        }
     }
 
     fn cargo(&self) -> Command {

@@ -28,7 +28,8 @@ const USAGE: &str = "usage: mutants LIST FOLDER REASONS REPORT
   REASONS  why survivors survive, a line each
   REPORT   Markdown, written anew
 EXECS=20000  executions a mutant    LIMIT=10  seconds of CPU time after which it is taken for endless
-THREADS=2                           AGAIN=1   judge again what was not caught";
+THREADS=2                           AGAIN=1   judge again what was not caught
+REPORT=1     only write the report";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -62,7 +63,8 @@ fn run(list: &str, folder: &Path, reasons: &str, report: &str) -> Outcome<()> {
     fates.retain(|name, fate| known.contains(name) && lasts(fate));
 
     let execs = number("EXECS", 20_000)?;
-    if mutants.iter().any(|mutant| !fates.contains_key(&mutant.name)) {
+    let tell = env::var_os("REPORT").is_some();
+    if !tell && mutants.iter().any(|mutant| !fates.contains_key(&mutant.name)) {
         let campaign = build(&mutants, &mut fates, folder, execs)?;
         judge(&campaign, &mutants, &mut fates, &kept)?;
     }
@@ -94,7 +96,8 @@ fn build(
             fates.insert(mutant.name.clone(), Fate::Unviable);
         }
     }
-    Ok(Campaign { program: copy.build()?, execs, limit: number("LIMIT", 10)? })
+    let [program, corpus] = copy.build()?;
+    Ok(Campaign { program, corpus, execs, limit: number("LIMIT", 10)? })
 }
 
 fn write(file: &Path, fates: &BTreeMap<String, Fate>) -> Outcome<()> {
@@ -109,6 +112,9 @@ fn judge(
     fates: &mut BTreeMap<String, Fate>,
     kept: &Path,
 ) -> Outcome<()> {
+    if campaign.corpus_shows(None)? {
+        return Err("without a mutant a program of the corpus fails".into());
+    }
     let mut ways = vec![(None, campaign.reached(None)?)];
     for variant in Variant::ALL {
         let name = variant.info().name;
@@ -167,5 +173,10 @@ fn fate(campaign: &Campaign, ways: &[Way], id: usize) -> Outcome<Fate> {
             break;
         }
     }
-    Ok(last)
+    match last {
+        Fate::Survived | Fate::Unreached if campaign.corpus_shows(Some(id))? => {
+            Ok(Fate::CaughtByCorpus)
+        }
+        last => Ok(last),
+    }
 }

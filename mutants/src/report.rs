@@ -12,14 +12,15 @@ struct Score<'a> {
     unviable: usize,
     planted: usize,
     caught: usize,
+    by_corpus: usize,
     missed: Vec<(&'a Mutant, bool)>,
 }
 
 /// What stands before the numbers.
 const ABOUT: &str = include_str!("about.md");
 
-/// In Markdown. A line of `reasons` is a key, ` = ` and a reason; a key that ends in `*` holds for
-/// all that begin like it.
+/// In Markdown. A line of `reasons` is a key, ` = ` and a reason; an asterisk in a key stands for
+/// anything.
 pub fn markdown(
     mutants: &[Mutant],
     fates: &BTreeMap<String, Fate>,
@@ -39,6 +40,7 @@ pub fn markdown(
             Some(Fate::Unviable) => score.unviable += 1,
             Some(Fate::Planted) => score.planted += 1,
             Some(Fate::Caught(_)) => score.caught += 1,
+            Some(Fate::CaughtByCorpus) => score.by_corpus += 1,
             Some(Fate::Survived) => score.missed.push((mutant, true)),
             Some(Fate::Unreached) | None => score.missed.push((mutant, false)),
         }
@@ -54,17 +56,18 @@ pub fn markdown(
     }
     let _ = writeln!(
         out,
-        "| crate | mutants | do not compile | in planted defects | viable | caught within {execs} executions | score |\n\
-         |---|---|---|---|---|---|---|"
+        "| crate | mutants | do not compile | in planted defects | viable | caught within {execs} executions | by the corpus besides | score |\n\
+         |---|---|---|---|---|---|---|---|"
     );
     for (name, score) in &scores {
-        let viable = score.caught + score.missed.len();
+        let seen = score.caught + score.by_corpus;
+        let viable = seen + score.missed.len();
         let all = viable + score.unviable + score.planted;
-        let share = 100.0 * score.caught as f64 / viable.max(1) as f64;
-        let (unviable, planted, caught) = (score.unviable, score.planted, score.caught);
+        let share = 100.0 * seen as f64 / viable.max(1) as f64;
+        let Score { unviable, planted, caught, by_corpus, .. } = score;
         let _ = writeln!(
             out,
-            "| `{name}` | {all} | {unviable} | {planted} | {viable} | {caught} | {share:.1}% |"
+            "| `{name}` | {all} | {unviable} | {planted} | {viable} | {caught} | {by_corpus} | {share:.1}% |"
         );
     }
     for (name, score) in &scores {
@@ -82,13 +85,35 @@ pub fn markdown(
 }
 
 fn reason<'a>(reasons: &'a str, key: &str) -> Option<&'a str> {
-    let holds = |pattern: &str| match pattern.strip_suffix('*') {
-        Some(start) => key.starts_with(start),
-        None => key == pattern,
-    };
-    reasons
-        .lines()
-        .filter_map(|line| line.split_once(" = "))
-        .find(|(p, _)| holds(p))
-        .map(|(_, why)| why)
+    let lines = reasons.lines().filter_map(|line| line.split_once(" = "));
+    lines.filter(|(pattern, _)| holds(pattern, key)).map(|(_, why)| why).next()
+}
+
+/// Whether the parts between the asterisks follow each other in the key.
+fn holds(pattern: &str, key: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = key.strip_prefix(first) else { return false };
+    let mut last = first;
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        (rest, last) = (&rest[at + part.len()..], part);
+    }
+    rest.is_empty() || last.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds;
+
+    #[test]
+    fn asterisks_stand_for_anything() {
+        let key = "a/src/b.rs: replace < with > in World::f";
+        assert!(holds(key, key));
+        assert!(holds("a/src/b.rs:*World::f", key));
+        assert!(holds("a/src/b.rs:*<*World*", key));
+        assert!(!holds("a/src/b.rs:*World::g", key));
+        assert!(!holds("a/src/b.rs:*World", key));
+        assert!(!holds("src/b.rs*", key));
+    }
 }

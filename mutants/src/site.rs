@@ -136,8 +136,12 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         // What chains `let` cannot be wrapped, and has no other operator either.
         if !chains_let(&expr.left) && !chains_let(&expr.right) {
             let (left, right) = (&text[range(&expr.left)], &text[range(&expr.right)]);
-            self.settle("BinaryOperator", range(&expr.op).start, |operator| {
-                (range(expr), Change::Instead(format!("{left} {operator} {right}")))
+            // Between two that are both false without defects, or both true, it does nothing.
+            let both = |ask: fn(&Expr) -> bool| ask(&expr.left) && ask(&expr.right);
+            self.under(both(plants) || both(spares), |finder| {
+                finder.settle("BinaryOperator", range(&expr.op).start, |operator| {
+                    (range(expr), Change::Instead(format!("{left} {operator} {right}")))
+                });
             });
         }
         let planted = match expr.op {

@@ -19,7 +19,9 @@ pub enum Fate {
     Planted,
     /// What the campaign saw: an execution and a class, a panic, or that it did not end.
     Caught(String),
-    /// The campaign saw nothing.
+    /// The campaign sees nothing, but a program of the corpus does.
+    CaughtByCorpus,
+    /// Nothing was seen.
     Survived,
     /// No execution of the campaign evaluates what it changes.
     Unreached,
@@ -28,6 +30,8 @@ pub enum Fate {
 /// The campaign, built with all mutants.
 pub struct Campaign {
     pub program: PathBuf,
+    /// The test of the corpus: every program is clean, and shows the defect that it is about.
+    pub corpus: PathBuf,
     /// Executions.
     pub execs: u64,
     /// Seconds of CPU time after which it is taken for endless.
@@ -45,6 +49,12 @@ impl Campaign {
         Ok(told.lines().filter_map(|line| line.strip_prefix("reached ")?.parse().ok()).collect())
     }
 
+    /// Whether a program of the corpus shows it.
+    pub fn corpus_shows(&self, id: Option<usize>) -> Outcome<bool> {
+        let id = id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        Ok(!self.start(&self.corpus, &id, None)?.status.success())
+    }
+
     /// Whether the campaign sees it, and how.
     pub fn judge(&self, id: usize, variant: Option<&str>) -> Outcome<Fate> {
         let output = self.run(&id.to_string(), variant)?;
@@ -52,11 +62,15 @@ impl Campaign {
     }
 
     fn run(&self, mutant: &str, variant: Option<&str>) -> Outcome<Output> {
+        self.start(&self.program, mutant, variant)
+    }
+
+    fn start(&self, program: &Path, mutant: &str, variant: Option<&str>) -> Outcome<Output> {
         // One that loops or allocates for ever is ended by the kernel.
         let limits =
             format!("ulimit -t {}; ulimit -v 8000000; ulimit -c 0; exec \"$0\"", self.limit);
         let mut command = Command::new("sh");
-        command.arg("-c").arg(limits).arg(Path::new(&self.program));
+        command.arg("-c").arg(limits).arg(program);
         command
             .env("RUST_BACKTRACE", "0")
             .env("MUTANT", mutant)
