@@ -40,6 +40,8 @@ pub(crate) struct Drivers {
     /// Ranges that operations read, by the step (`mmu_interval_read_begin`), and whether something
     /// in them changed since.
     pub reads: RefCell<Vec<Read>>,
+    /// `mirrors` or `reads` had something in this program.
+    pub mirrored: Cell<bool>,
     /// By `MigrationId`: open migrations.
     pub open: RefCell<Vec<Option<Open>>>,
 }
@@ -67,6 +69,7 @@ impl Drivers {
         self.pages.iter_mut().for_each(|pages| pages.get_mut().clear());
         self.removed = Default::default();
         self.reads.get_mut().clear();
+        self.mirrored.set(false);
         self.open.get_mut().clear();
     }
 }

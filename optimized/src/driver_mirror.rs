@@ -94,6 +94,7 @@ impl World {
     /// `mmu_interval_read_begin`.
     fn mmu_interval_read_begin(&self, cx: &Cx, mm: MmId, span: Span) {
         let read = Read { number: cx.number, mm, span, stale: false };
+        self.drivers.mirrored.set(true);
         self.drivers.reads.borrow_mut().push(read);
     }
 
@@ -116,15 +117,20 @@ impl World {
         };
         mirrors.retain(|entry| !at(entry));
         mirrors.push(new);
+        self.drivers.mirrored.set(true);
     }
 
     /// `mmu_interval_notifier_ops.invalidate` of both drivers, and the sequence of those who read.
     #[inline]
     pub(crate) fn mirrors_invalidate(&self, mm: MmId, start: u32, end: u32) {
-        let mut mirrors = self.drivers.mirrors.borrow_mut();
-        if !mirrors.is_empty() {
-            mirrors.retain(|entry| entry.mm != mm || !(start..end).contains(&entry.vpn));
+        if self.drivers.mirrored.get() {
+            self.mirrors_forget(mm, start, end);
         }
+    }
+
+    fn mirrors_forget(&self, mm: MmId, start: u32, end: u32) {
+        let mut mirrors = self.drivers.mirrors.borrow_mut();
+        mirrors.retain(|entry| entry.mm != mm || !(start..end).contains(&entry.vpn));
         for read in self.drivers.reads.borrow_mut().iter_mut() {
             let Span { start: first, end: last } = read.span;
             read.stale |= read.mm == mm && first < end && start < last;

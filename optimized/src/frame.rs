@@ -203,18 +203,29 @@ impl Frames {
         }
     }
 
+    /// Whether something still uses a folio that is about to be freed.
+    #[inline]
+    pub fn in_use(&self, head: Pfn) -> bool {
+        let frame = self.frame(head);
+        let counts = frame.large_mapcount.get() | frame.pincount.get();
+        counts != 0 || frame.lock.owner().is_some()
+    }
+
     /// The folio's last reference is gone: what it contributed goes too.
     pub fn retire(&self, head: Pfn) {
         let frame = self.frame(head);
-        let name = frame.name.get();
+        let name = frame.name.replace(Name(0));
+        let lru = frame.lru.replace(false);
+        let dirty = self.counts_dirty(frame);
+        frame.mapping.set(Mapping::None);
         if name == Name(0) {
             return;
         }
         self.sub(digest::folio(name, frame.order.get(), frame.place.get(), frame.anon.get()));
-        if frame.lru.get() {
+        if lru {
             self.sub(digest::lru(name));
         }
-        if self.counts_dirty(frame) {
+        if dirty {
             self.sub(digest::dirty(name));
         }
         if let Some(task) = frame.lock.owner() {
@@ -227,7 +238,6 @@ impl Frames {
                 self.sub(digest::exclusive(name, sub));
             }
         }
-        frame.name.set(Name(0));
     }
 
     /// Turns a large folio, which nothing maps, into order-0 folios. The head keeps `refs`

@@ -111,9 +111,14 @@ impl World {
     }
 
     /// `free_pte_range`: the table, if there is one, goes with the gather.
+    #[inline]
     async fn free_pte_range(&self, cx: &Cx, tlb: &mut MmuGather, pmd: u32) {
+        let Pmd::Table(table) = self.pmd(tlb.mm, pmd) else { return };
+        self.free_pte_table(cx, tlb, pmd, table).await;
+    }
+
+    async fn free_pte_table(&self, cx: &Cx, tlb: &mut MmuGather, pmd: u32, table: Table) {
         let mm = tlb.mm;
-        let Pmd::Table(table) = self.pmd(mm, pmd) else { return };
         self.machine.point().await;
         self.set_pmd(mm, pmd, Pmd::None);
         self.mark(cx, || (Mark::FreeTable { mm, pmd }, Seen::Flag(true)));

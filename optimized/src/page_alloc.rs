@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 
 use program::{Birth, Name, Place, Shape, Site, digest};
 
-use crate::frame::{Mapping, Pfn};
+use crate::frame::Pfn;
 use crate::world::{Conduct, Cx, World};
 
 /// The free memory.
@@ -119,6 +119,21 @@ impl World {
 
     /// `__folio_put`: the last reference is gone (`free_unref_folio`).
     pub(crate) fn folio_free(&self, head: Pfn) {
+        if self.frames.in_use(head) {
+            self.report_freed(head);
+        }
+        let nr = self.frames.nr_pages(head);
+        if self.is_zone_device(head) {
+            self.page_free(head);
+        }
+        self.frames.retire(head);
+        self.account(self.frames.place(head), -(nr as i32));
+        let list = if nr == 1 { &self.zones.single } else { &self.zones.huge };
+        list.borrow_mut().push(head);
+    }
+
+    #[cold]
+    fn report_freed(&self, head: Pfn) {
         if self.frames.lock(head).owner().is_some() {
             self.report(Conduct::FreeLocked);
         }
@@ -128,19 +143,10 @@ impl World {
         if self.frames.pincount(head) != 0 {
             self.report(Conduct::FreePinned);
         }
-        let nr = self.frames.nr_pages(head);
-        if self.is_zone_device(head) {
-            self.page_free(head);
-        }
-        self.frames.retire(head);
-        self.frames.set_lru(head, false);
-        self.frames.set_mapping(head, Mapping::None);
-        self.account(self.frames.place(head), -(nr as i32));
-        let list = if nr == 1 { &self.zones.single } else { &self.zones.huge };
-        list.borrow_mut().push(head);
     }
 
     /// The geometry's huge order.
+    #[inline]
     pub(crate) fn hpage_order(&self) -> u8 {
         self.shape.ptes.trailing_zeros() as u8
     }

@@ -174,8 +174,7 @@ impl World {
             }
             std::mem::replace(&mut pmds[pmd as usize], new)
         };
-        self.frames.sub(self.pmd_term(mm, pmd, old));
-        self.frames.add(self.pmd_term(mm, pmd, new));
+        self.frames.add(self.pmd_term(mm, pmd, new).wrapping_sub(self.pmd_term(mm, pmd, old)));
         if matches!(old, Pmd::Huge { .. }) {
             let start = self.pmd_start(pmd);
             self.mirrors_invalidate(mm, start, start + u32::from(self.shape.ptes));
@@ -201,9 +200,8 @@ impl World {
     pub(crate) fn set_pte(&self, mm: MmId, table: Table, vpn: u32, new: Pte) {
         let at = (table.0 << self.hpage_order()) + self.pte_index(vpn);
         let old = std::mem::replace(&mut self.tables.ptes.borrow_mut()[at as usize], new);
-        self.frames.sub(self.pte_term(mm, vpn, old));
-        self.frames.add(self.pte_term(mm, vpn, new));
-        if old != new && old != Pte::None {
+        self.frames.add(self.pte_term(mm, vpn, new).wrapping_sub(self.pte_term(mm, vpn, old)));
+        if old != Pte::None && old != new {
             self.mirrors_invalidate(mm, vpn, vpn + 1);
         }
     }
@@ -214,9 +212,14 @@ impl World {
             Pte::None => return 0,
             // Most are: the term of a kind that is known is a few instructions.
             Pte::Present { pfn, bits } => self.entry_view(pfn, bits),
-            _ => return self.pte_view(pte).map_or(0, |view| digest::entry(mm, vpn, view)),
+            _ => return self.rare_pte_term(mm, vpn, pte),
         };
         digest::entry(mm, vpn, view)
+    }
+
+    #[cold]
+    fn rare_pte_term(&self, mm: MmId, vpn: u32, pte: Pte) -> u64 {
+        self.pte_view(pte).map_or(0, |view| digest::entry(mm, vpn, view))
     }
 
     /// The PTE that translates the page, through its table; none if there is no table.

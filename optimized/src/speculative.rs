@@ -250,18 +250,24 @@ impl World {
 
     /// `vm_write_begin`: speculative faults in this VMA that began before this end in `Retry`, as
     /// do those that begin before [`World::vm_write_end`].
+    #[inline]
     pub(crate) async fn vm_write_begin(&self, id: VmaId) {
         if self.shape.faults.speculative() {
-            self.vma_shared(id).sequence.write(&self.machine).await;
+            self.vm_sequence_bump(id).await;
             // What is changed inside is seen by readers one by one.
             self.machine.point().await;
         }
     }
 
     /// `vm_write_end`.
+    #[inline]
     pub(crate) async fn vm_write_end(&self, id: VmaId) {
         if self.shape.faults.speculative() {
-            self.vma_shared(id).sequence.write(&self.machine).await;
+            self.vm_sequence_bump(id).await;
         }
+    }
+
+    async fn vm_sequence_bump(&self, id: VmaId) {
+        self.vma_shared(id).sequence.write(&self.machine).await;
     }
 }

@@ -97,10 +97,14 @@ impl World {
 
     /// `vma_start_write`: waits for the readers; from then on, until mmap_lock is released, there
     /// are none.
+    #[inline]
     pub(crate) async fn vma_start_write(&self, cx: &Cx, mm: MmId, id: VmaId) {
-        if self.shape.faults != Faults::VmaLock {
-            return;
+        if self.shape.faults == Faults::VmaLock {
+            self.vma_lock_write(cx, mm, id).await;
         }
+    }
+
+    async fn vma_lock_write(&self, cx: &Cx, mm: MmId, id: VmaId) {
         let (vma, seq) = (self.vma_shared(id), self.mm(mm).mm_lock_seq.get());
         if vma.lock_seq.get() != seq {
             vma.lock.write(&self.machine, cx.task, "vma_lock").await;

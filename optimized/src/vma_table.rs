@@ -157,13 +157,17 @@ impl World {
     }
 
     /// Nobody is inside a fault: frees VMAs for good, and looks for those that nobody will ever put.
+    #[inline]
     pub(crate) fn vma_quiesce(&self) {
         if self.vma_table.orphans.get() > 0 {
             self.report(Conduct::VmaLeak);
         }
-        let mut dying = self.vma_table.dying.borrow_mut();
-        if !dying.is_empty() {
-            self.vma_table.free.borrow_mut().extend(dying.drain(..));
+        if !self.vma_table.dying.borrow().is_empty() {
+            self.vma_free_dying();
         }
+    }
+
+    fn vma_free_dying(&self) {
+        self.vma_table.free.borrow_mut().append(&mut self.vma_table.dying.borrow_mut());
     }
 }

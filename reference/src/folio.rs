@@ -97,7 +97,7 @@ impl Owner {
 
 impl Folio {
     /// References and other terms that one relation adds to the digest.
-    #[inline]
+    #[inline(always)]
     pub fn term(&self, owner: Owner) -> u64 {
         let name = self.name;
         let references = digest::reference(name).wrapping_mul(self.weight(owner));

@@ -8,7 +8,7 @@ use crate::fault::Access;
 use crate::folio::Owner;
 use crate::longterm::Checks;
 use crate::mm::{Entry, Mapped, Page};
-use crate::state::{Done, State, Stop, fail, reuse_clone};
+use crate::state::{Done, State, Stop, fail};
 use crate::vma::Vma;
 
 /// Pages that GUP returned, in order.
@@ -21,7 +21,24 @@ pub(crate) struct Handle {
     /// Pages that an operation which runs beside others has released.
     pub released: Vec<bool>,
 }
-reuse_clone!(Handle { pinned, pages, tentative, released });
+
+impl Clone for Handle {
+    fn clone(&self) -> Handle {
+        let Handle { pinned, tentative, .. } = *self;
+        Handle { pinned, pages: self.pages.clone(), tentative, released: self.released.clone() }
+    }
+
+    /// Reuses allocations. Most handles do not exist: they are empty.
+    fn clone_from(&mut self, other: &Handle) {
+        (self.pinned, self.tentative) = (other.pinned, other.tentative);
+        self.pages.clear();
+        self.released.clear();
+        if !other.pages.is_empty() {
+            self.pages.extend_from_slice(&other.pages);
+            self.released.extend_from_slice(&other.released);
+        }
+    }
+}
 
 /// What a walk wants of each page.
 #[derive(Clone, Copy, Default, Debug)]

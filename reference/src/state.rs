@@ -153,11 +153,16 @@ impl State {
     /// Whether the operation may sleep when it has done something (decision 18): on a folio lock,
     /// if it can come upon a locked folio, which it does through its mm or the page cache; for
     /// userfaultfd; or, as the removal of a device does, for pages.
+    #[inline]
     pub fn may_sleep(&self, op: &Op) -> bool {
         // In most programs there is nothing to sleep on, whatever the operation.
         if !self.armed && self.locks.is_empty() && self.migrations.is_empty() {
             return matches!(op, Op::DeviceEvict { remove: true, .. });
         }
+        self.may_sleep_on_something(op)
+    }
+
+    fn may_sleep_on_something(&self, op: &Op) -> bool {
         match *op {
             Op::DeviceEvict { remove: true, .. } => true,
             Op::DeviceEvict { .. } | Op::Offline { .. } | Op::Unpin { dirty: true, .. } => {
@@ -266,6 +271,7 @@ impl State {
     }
 
     /// Whether the objects that the operation uses exist (ops 0: else `void`).
+    #[inline]
     pub fn has_objects(&self, op: &Op) -> bool {
         match *op {
             Op::Nop | Op::LruAddDrain | Op::LruAddDrainAll | Op::Offline { .. } => true,

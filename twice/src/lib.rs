@@ -7,10 +7,10 @@
 use proc_macro::TokenStream;
 use proc_macro2::TokenTree;
 use quote::{ToTokens, format_ident};
-use syn::visit_mut::{VisitMut, visit_expr_mut};
+use syn::visit_mut::{VisitMut, visit_block_mut, visit_expr_mut};
 use syn::{
-    Error, Expr, ImplItem, ImplItemFn, Item, ItemImpl, Macro, ReturnType, Type, parse_macro_input,
-    parse_quote,
+    Block, Error, Expr, ImplItem, ImplItemFn, Item, ItemImpl, Macro, ReturnType, Stmt, Type,
+    parse_macro_input, parse_quote,
 };
 
 /// Types of futures that functions return which are not `async` themselves. Each has a method
@@ -23,6 +23,8 @@ const KEPT: [&str; 5] = ["cfg", "cold", "doc", "inline", "track_caller"];
 /// On an `impl` block: each function `f` that is awaited, `async` or returning a future of the
 /// machine, gets a twin `f_alone`, which returns `Some` of what `f` would at the end, and `None` where
 /// `f` would have to wait. In the twin of an `async fn` every `x.g(…).await` is `x.g_alone(…)?`.
+///
+/// Statements that only record what happens, `self.…mark(…);`, are left out of twins: nobody looks.
 ///
 /// What is inside another macro stays as it is: `.await`, `?` and `return` are refused there.
 #[proc_macro_attribute]
@@ -64,6 +66,7 @@ fn twin(item: &ImplItem) -> Option<Result<ImplItem, Error>> {
             dead_code,
             unreachable_code,
             unused_parens,
+            unused_variables,
             clippy::all,
             reason = "the lints look at the original"
         )]
@@ -96,7 +99,19 @@ struct Alone {
     error: Option<Error>,
 }
 
+/// A statement that records a mark.
+fn is_mark(statement: &Stmt) -> bool {
+    let Stmt::Expr(Expr::MethodCall(call), Some(_)) = statement else { return false };
+    let Expr::Path(receiver) = &*call.receiver else { return false };
+    receiver.path.is_ident("self") && call.method.to_string().ends_with("mark")
+}
+
 impl VisitMut for Alone {
+    fn visit_block_mut(&mut self, block: &mut Block) {
+        block.stmts.retain(|statement| !is_mark(statement));
+        visit_block_mut(self, block);
+    }
+
     fn visit_expr_mut(&mut self, expr: &mut Expr) {
         // What returns from elsewhere stays as it is.
         if matches!(expr, Expr::Closure(_) | Expr::Async(_)) {

@@ -80,6 +80,21 @@ impl Gate {
         }
     }
 
+    fn note_mark(&self, what: u32) -> u32 {
+        self.note(what);
+        what
+    }
+
+    async fn marked(&self) -> u32 {
+        self.pass().await;
+        self.note_mark(1);
+        let used = self.note_mark(2);
+        if used == 2 {
+            self.note_mark(3);
+        }
+        used
+    }
+
     /// Futures that are no call of a method.
     async fn other(&self) -> u32 {
         std::future::ready(7).await
@@ -128,4 +143,13 @@ fn who_would_wait_ends() {
     assert_eq!(both(false, |g| once(g.pass()), Gate::pass_alone), None);
     assert_eq!(both(false, |g| once(g.found(&[1, 2])), |g| g.found_alone(&[1, 2])), None);
     assert_eq!(both(false, |g| once(g.found(&[])), |g| g.found_alone(&[])), Some(None));
+}
+
+#[test]
+fn twins_record_no_marks() {
+    let gate = Gate { open: Cell::new(true), ..Gate::default() };
+    assert_eq!(once(gate.marked()), Some(2));
+    assert_eq!(gate.trace.take(), [1, 2, 3]);
+    assert_eq!(gate.marked_alone(), Some(2));
+    assert_eq!(gate.trace.take(), [2], "a value that is used is no statement");
 }
