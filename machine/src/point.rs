@@ -51,6 +51,10 @@ impl Future for Point<'_> {
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let machine = self.machine;
+        // Mostly it goes on where it stopped.
+        if machine.resumed.replace(false) {
+            return Poll::Ready(());
+        }
         if let Some(account) = machine.count_alone(0, 0) {
             machine.account.set(account);
             return Poll::Ready(());

@@ -34,7 +34,7 @@ reuse_clone!(Flight { number, now, void, done, error, missed, left, open, moved 
 impl State {
     /// The operation begins.
     pub fn take_off(&mut self, call: Call<'_>) {
-        let mut flight = Flight { number: call.number, ..Flight::default() };
+        let mut flight = Box::new(Flight { number: call.number, ..Flight::default() });
         flight.now.begin(call.number, call.step);
         flight.now.marked = true;
         flight.void = !self.has_objects(&call.step.op) || matches!(call.step.op, Op::Nop);

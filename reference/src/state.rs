@@ -84,8 +84,9 @@ pub(crate) struct State {
     pub now: Now,
     /// See `Reference::check_longterm`; stays over a reset.
     pub checks: Checks,
-    /// Steps of a phase that have begun.
-    pub flights: Vec<Flight>,
+    /// Steps of a phase that have begun. In boxes, because each of its marks takes one out.
+    #[expect(clippy::vec_box, reason = "see above")]
+    pub flights: Vec<Box<Flight>>,
     /// Transient references of a phase.
     pub holds: u32,
     /// What TLBs may still say in a phase.

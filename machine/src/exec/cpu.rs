@@ -1,5 +1,6 @@
 //! What a CPU does besides moving its task: switch tasks, take calls.
 
+use std::collections::VecDeque;
 use std::task::{Context, Waker};
 
 use super::{Account, Cpu, Executor, NOBODY, Preempt, Slot, State};
@@ -52,8 +53,8 @@ impl Executor<'_> {
         let at = usize::from(cpu);
         let Cpu { current, ref queue, .. } = self.cpus[at];
         let ready = current != NOBODY && self.state_of(current) == State::Ready;
-        let irqs_on = current == NOBODY || self.account(current).irq_off == 0;
-        let called = irqs_on && !self.machine.board.borrow().calls[at].is_empty();
+        let called = !self.machine.board.borrow().calls[at].is_empty()
+            && (current == NOBODY || self.account(current).irq_off == 0);
         let crowded = ready && !queue.is_empty();
         let bit = 1u128 << cpu;
         let set = |mask: u128, on: bool| if on { mask | bit } else { mask & !bit };
@@ -68,8 +69,23 @@ impl Executor<'_> {
         self.interrupted = set(self.interrupted, called);
     }
 
+    /// Interrupts were sent or switched: what a CPU can do changed only if a call waits somewhere.
     pub(super) fn refresh_all(&mut self) {
+        let no_calls = self.machine.board.borrow().calls.iter().all(VecDeque::is_empty);
+        if no_calls && self.interrupted == 0 {
+            return;
+        }
         (0..self.cpus.len() as u8).for_each(|cpu| self.refresh(cpu));
+    }
+
+    /// The CPU's task ended, and there is nothing else for it to do.
+    pub(super) fn idle(&mut self, cpu: u8) {
+        let bit = 1u128 << cpu;
+        self.count -= u32::from(self.runnable & bit != 0);
+        self.runnable &= !bit;
+        self.crowded &= !bit;
+        self.interrupted &= !bit;
+        self.cpus[usize::from(cpu)].current = NOBODY;
     }
 
     /// Gives the CPU, whose task ended or sleeps, to the next one.

@@ -158,7 +158,7 @@ impl<'w> Executor<'w> {
             turn: 0,
             search: None,
             completed: 0,
-            record: Vec::new(),
+            record: Vec::with_capacity(64),
         }
     }
 

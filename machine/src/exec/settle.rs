@@ -57,7 +57,16 @@ impl Executor<'_> {
         slot.future = None;
         let name = slot.name;
         self.completed += 1;
-        self.machine.board.borrow_mut().holds.retain(|hold| hold.name != name);
+        let at = usize::from(cpu);
+        let mut board = self.machine.board.borrow_mut();
+        if !board.holds.is_empty() {
+            board.holds.retain(|hold| hold.name != name);
+        }
+        let quiet = board.woken.is_empty() && board.calls[at].is_empty();
+        drop(board);
+        if quiet && self.grace == 0 && self.cpus[at].queue.is_empty() {
+            return self.idle(cpu);
+        }
         self.dispatch(cpu);
         self.woken();
         self.refresh(cpu);
