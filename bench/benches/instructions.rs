@@ -20,5 +20,11 @@ fn lockstep(programs: Programs) -> usize {
     black_box(programs.lockstep_all())
 }
 
-library_benchmark_group!(name = sequential, benchmarks = [decode, lockstep]);
-main!(library_benchmark_groups = sequential);
+#[library_benchmark]
+#[bench::thousand(Programs::concurrent(PROGRAMS))]
+fn concurrent(programs: Programs) -> usize {
+    black_box(programs.lockstep_all())
+}
+
+library_benchmark_group!(name = programs, benchmarks = [decode, lockstep, concurrent]);
+main!(library_benchmark_groups = programs);

@@ -8,7 +8,7 @@ pub mod race;
 
 use lockstep::{Lockstep, Options, Verdict};
 use optimized::Defects;
-use program::{Decoder, Program, generate};
+use program::{Campaign, Decoder, Program, generate};
 
 /// Programs of the default campaign, generated beforehand so that loops measure what they name.
 pub struct Programs {
@@ -23,6 +23,20 @@ impl Programs {
             generate(1, index, &mut bytes);
             bytes
         }))
+    }
+
+    /// Concurrent programs of that campaign: 16 steps on 3 CPUs, each under its own schedule.
+    pub fn concurrent(count: usize) -> Programs {
+        // About a quarter of the records are schedules.
+        let campaign = Campaign { steps: 21, concurrent: 256, ..Campaign::new(1) };
+        let bytes = (0..).map(|index| {
+            let mut bytes = Vec::new();
+            campaign.generate(index, &mut bytes);
+            bytes[3] = 0xC0 | 2;
+            bytes
+        });
+        let sixteen = |bytes: &Vec<u8>| Program::decode(bytes).steps().count() == 16;
+        Programs::new(bytes.filter(sixteen).take(count))
     }
 
     /// These byte forms.

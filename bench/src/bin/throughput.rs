@@ -1,5 +1,5 @@
-//! Executions a second, side by side in one run: decoding alone, lockstep, and the same two sides
-//! under proptest-state-machine. Repeats are interleaved; the median and the range are printed.
+//! Executions a second, side by side in one run: decoding alone, lockstep, the same two sides
+//! under proptest-state-machine, and lockstep of concurrent programs. Repeats are interleaved; the median and the range are printed.
 
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use proptest::test_runner::{Config, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
 const PROGRAMS: usize = 100_000;
+const CONCURRENT: usize = 20_000;
 const PEER_CASES: u32 = 3_000;
 const REPEATS: usize = 7;
 
@@ -30,15 +31,17 @@ fn peer() {
 
 fn main() {
     let programs = Programs::first(PROGRAMS);
-    let mut rates: [Vec<f64>; 3] = Default::default();
+    let concurrent = Programs::concurrent(CONCURRENT);
+    let mut rates: [Vec<f64>; 4] = Default::default();
     for _ in 0..REPEATS {
         rates[0].push(rate(PROGRAMS, || {
             std::hint::black_box(programs.decode_all());
         }));
         rates[1].push(rate(PROGRAMS, || assert_eq!(programs.lockstep_all(), PROGRAMS)));
         rates[2].push(rate(PEER_CASES as usize, peer));
+        rates[3].push(rate(CONCURRENT, || assert_eq!(concurrent.lockstep_all(), CONCURRENT)));
     }
-    let names = ["decode only", "lockstep", "proptest-state-machine"];
+    let names = ["decode only", "lockstep", "proptest-state-machine", "concurrent lockstep"];
     for (name, rates) in names.iter().zip(&mut rates) {
         rates.sort_by(f64::total_cmp);
         let (low, median, high) = (rates[0], rates[REPEATS / 2], rates[REPEATS - 1]);
