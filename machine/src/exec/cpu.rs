@@ -1,6 +1,5 @@
 //! What a CPU does besides moving its task: switch tasks, take calls.
 
-use std::collections::VecDeque;
 use std::task::{Context, Waker};
 
 use super::{Account, Cpu, Executor, NOBODY, Preempt, Slot, State};
@@ -69,12 +68,7 @@ impl Executor<'_> {
         self.interrupted = set(self.interrupted, called);
     }
 
-    /// Interrupts were sent or switched: what a CPU can do changed only if a call waits somewhere.
     pub(super) fn refresh_all(&mut self) {
-        let no_calls = self.machine.board.borrow().calls.iter().all(VecDeque::is_empty);
-        if no_calls && self.interrupted == 0 {
-            return;
-        }
         (0..self.cpus.len() as u8).for_each(|cpu| self.refresh(cpu));
     }
 

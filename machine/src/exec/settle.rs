@@ -31,8 +31,11 @@ impl Executor<'_> {
             self.left_rcu(task);
             self.woken();
         }
-        if attention & INTERRUPTS != 0 {
-            self.refresh_all();
+        // Who sends goes to sleep for the answers; who does not switched those of its own CPU.
+        match attention & (INTERRUPTS | BLOCKED) {
+            INTERRUPTS => self.refresh(cpu),
+            both if both & INTERRUPTS != 0 => self.refresh_all(),
+            _ => {}
         }
         if attention & LAPPED != 0 {
             self.turn = 0;
