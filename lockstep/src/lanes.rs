@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use program::{DeviceMark, Layout, Mark, Marked, MmId, Seen, text};
+use program::{CollapseMark, DeviceMark, Layout, Mark, Marked, MmId, Seen, text};
 
 use crate::held::{Gutters, Held, held};
 use crate::names::{self, Names};
@@ -97,6 +97,12 @@ pub fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
         | Mark::SplitPmd { mm, pmd }
         | Mark::ZapHuge { mm, pmd }
         | Mark::CopyPmd { mm, pmd, .. } => format!("mm{} pmd {pmd}", mm.0),
+        Mark::Collapse { mm, mark: CollapseMark::Copy { vpn } | CollapseMark::Clear { vpn }, .. }
+        | Mark::Collapse { mm, mark: CollapseMark::Unfit { vpn }, .. } => page(mm, vpn),
+        Mark::Collapse { mm, pmd, .. } => format!("mm{} pmd {pmd}", mm.0),
+        Mark::MovePte { mm, from, to } | Mark::MovePmd { mm, from, to } => {
+            format!("{} to {}", page(mm, from), names::page(layout, to))
+        }
         Mark::HasPinned { mm } | Mark::MmGone { mm } | Mark::Child { child: mm } => {
             format!("mm{}", mm.0)
         }

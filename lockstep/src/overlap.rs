@@ -1,6 +1,6 @@
 //! Whether the operations of a phase really met.
 
-use program::{DeviceMark, Mark, Marked, Name, PageRef, Seen};
+use program::{CollapseMark, DeviceMark, Mark, Marked, Name, PageRef, Seen};
 
 /// Finds where operations of a phase met, keeping its buffers from one phase to the next.
 #[derive(Clone, Debug, Default)]
@@ -82,7 +82,8 @@ pub fn folio(marked: &Marked) -> Option<Name> {
             Mark::Move { folio, .. } | Mark::CanSplit { folio, .. } | Mark::Split { folio, .. },
             _,
         ) => Some(folio),
-        (Mark::CopyFrom { page: PageRef::Of(name, _) }, _)
+        (Mark::Collapse { mark: CollapseMark::Scan { locked: Some(name) }, .. }, _)
+        | (Mark::CopyFrom { page: PageRef::Of(name, _) }, _)
         | (Mark::Release { page: PageRef::Of(name, _), .. }, _) => Some(name),
         (_, Seen::Page(PageRef::Of(name, _)) | Seen::Data(PageRef::Of(name, _), _)) => Some(name),
         (_, Seen::Entry(view)) => match view.page {

@@ -2,7 +2,7 @@
 //! (`docs/legitimate-divergence.md`). Each permission needs a cause: another operation at the same
 //! time, on the same folio or in the same mm, that could have had this effect.
 
-use program::{Call, DeviceMark, Mark, Marked, MmId, Name, PageRef, Seen};
+use program::{Call, CollapseMark, DeviceMark, Mark, Marked, MmId, Name, PageRef, Seen};
 
 use crate::overlap::folio;
 
@@ -53,6 +53,10 @@ pub(crate) fn of(
         (Mark::Busy { folio }, Seen::Flag(false)) => {
             (Permission::LockedForAMoment, About::Folio(folio))
         }
+        (
+            Mark::Collapse { mark: CollapseMark::Scan { locked: Some(folio) }, .. },
+            Seen::Flag(false),
+        ) => (Permission::LockedForAMoment, About::Folio(folio)),
         (Mark::Device(DeviceMark::Collect { contended: Some(folio), .. }), Seen::Flag(true))
         | (Mark::Device(DeviceMark::CollectDevice { folio, contended: true }), Seen::Flag(true)) => {
             (Permission::LockedForAMoment, About::Folio(folio))

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use machine::Holding;
-use program::{DeviceMark, Mark, Marked, Snapshot, Step};
+use program::{CollapseMark, DeviceMark, Mark, Marked, Snapshot, Step};
 
 use crate::compare::{FieldDiff, FolioField, MmField, Value, What};
 use crate::expects::Failure;
@@ -286,7 +286,11 @@ impl FieldDiff {
 fn of_mark(mark: Mark) -> Class {
     match mark {
         Mark::Return => Class::Result,
-        Mark::Load { .. } | Mark::Peek { .. } | Mark::CopyFrom { .. } => Class::Content,
+        Mark::Load { .. }
+        | Mark::Peek { .. }
+        | Mark::CopyFrom { .. }
+        | Mark::Collapse { mark: CollapseMark::Copy { .. }, .. } => Class::Content,
+        Mark::Collapse { .. } => Class::Mapping,
         Mark::Grab { .. } | Mark::BackOff { .. } | Mark::Undo { .. } | Mark::Release { .. } => {
             Class::Handle
         }
@@ -330,6 +334,8 @@ fn of_mark(mark: Mark) -> Class {
         | Mark::Flush { .. }
         | Mark::ZapHuge { .. }
         | Mark::Protect { .. }
+        | Mark::MovePte { .. }
+        | Mark::MovePmd { .. }
         | Mark::MustCopy { .. }
         | Mark::CopyPte { .. }
         | Mark::CopyPmd { .. } => Class::Mapping,

@@ -360,6 +360,11 @@ defects! {
         mechanism: "The VMA is not looked at again under the PTL: a writer may have come and gone before that was free.",
         expected: "mapping",
     }
+    CollapseUnseen {
+        id: "A67", name: "spf-trusts-pmd", thread: "S1",
+        mechanism: "A collapse does not change vm_sequence, and a speculative fault does not compare the PMD again: it sets an entry in a table that is being collapsed.",
+        expected: "mapping",
+    }
     SpfFetchesPte {
         id: "A68", name: "spf-fetches-pte", thread: "S1",
         mechanism: "handle_pte_fault reads the PTE again, with interrupts on: the table may be freed.",
@@ -399,6 +404,11 @@ defects! {
         id: "A63", name: "spf-ignores-uffd", thread: "S1",
         mechanism: "A speculative fault does not look whether the VMA is registered with userfaultfd: the event is lost.",
         expected: "return",
+    }
+    MremapOpensDestination {
+        id: "A80a", name: "mremap-opens-destination", thread: "S1",
+        mechanism: "mremap does not keep speculative faults out of the new VMA before its entries are there: what they map is overwritten.",
+        expected: "mapping",
     }
     ForkFlushesLate {
         id: "A80b", name: "fork-flushes-late", thread: "S1",

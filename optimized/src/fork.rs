@@ -34,7 +34,7 @@ impl World {
             let anon_vma = vma.anon_vma.map(|of| self.anon_vma_alloc(Some(of)));
             // dup_userfaultfd without UFFD_FEATURE_EVENT_FORK
             let flags = VmaFlags { uffd: Uffd::None, ..vma.flags };
-            self.vma_link(cx, child, Vma { anon_vma, flags, ..vma }).await;
+            self.vma_link(cx, child, Vma { anon_vma, flags, ..vma }, false).await;
             self.mark(cx, || (Mark::Vmas { mm: child, span: vma.span() }, Seen::Nothing));
             // vma_needs_copy
             if anon_vma.is_some() {

@@ -18,7 +18,7 @@ impl World {
         match advice {
             Advice::PopulateRead => self.madvise_populate(cx, mm, span, false).await,
             Advice::PopulateWrite => self.madvise_populate(cx, mm, span, true).await,
-            Advice::DontNeed => {
+            Advice::DontNeed | Advice::Collapse => {
                 self.mmap_read_lock(mm).await;
                 let result = self.madvise_walk_vmas(cx, mm, span, advice).await;
                 self.mmap_read_unlock(mm);

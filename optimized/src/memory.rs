@@ -148,7 +148,7 @@ impl World {
         orig: Pte,
     ) -> Result<Option<Table>, Fault> {
         self.pte_map_lock(cx, vmf).await?;
-        if let Pmd::Table(table) = self.pmd(vmf.mm, self.pmd_number(vmf.vpn))
+        if let Some(table) = self.table_of(vmf)
             && self.pte(table, vmf.vpn) == orig
         {
             return Ok(Some(table));

@@ -38,7 +38,7 @@ impl World {
         let Span { start, end } = span;
         self.mmap_write_lock(cx, mm).await;
         let id = VmaId::default();
-        self.vma_link(cx, mm, Vma { id, start, end, flags, pgoff, anon_vma: None }).await;
+        self.vma_link(cx, mm, Vma { id, start, end, flags, pgoff, anon_vma: None }, false).await;
         self.mark(cx, || (Mark::Vmas { mm, span }, Seen::Nothing));
         self.mmap_write_unlock(cx, mm);
     }

@@ -232,9 +232,18 @@ impl World {
         if changed { self.bail(Path::SpfVmaChanged) } else { Ok(()) }
     }
 
-    /// Where there was no table is the one just made.
+    /// Where there was no table is the one just made; or the table is taken for what it was.
     fn spf_trusts_pmd(&self, seen: &Speculation) -> bool {
-        self.has(Defect::SpfMakesTables) && seen.pmd == Pmd::None
+        self.has(Defect::SpfMakesTables) && seen.pmd == Pmd::None || self.has(Defect::CollapseUnseen)
+    }
+
+    /// The table that the entry is in, under the PTL.
+    pub(crate) fn table_of(&self, vmf: &Vmf) -> Option<Table> {
+        match (vmf.lock, self.pmd(vmf.mm, self.pmd_number(vmf.vpn))) {
+            (FaultLock::None(seen), _) if self.has(Defect::CollapseUnseen) => seen.table(),
+            (_, Pmd::Table(table)) => Some(table),
+            _ => None,
+        }
     }
 
     /// `vma_has_changed`.

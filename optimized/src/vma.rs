@@ -82,9 +82,12 @@ impl World {
         self.mm(mm).vmas.borrow().iter().find(|vma| vma.end > vpn).copied()
     }
 
-    /// `vma_link`: a new VMA where nothing is.
-    pub(crate) async fn vma_link(&self, cx: &Cx, mm: MmId, vma: Vma) -> VmaId {
+    /// `vma_link`: a new VMA where nothing is; `closed`: left inside [`World::vm_write_begin`].
+    pub(crate) async fn vma_link(&self, cx: &Cx, mm: MmId, vma: Vma, closed: bool) -> VmaId {
         let id = self.vma_alloc();
+        if closed {
+            self.vm_write_begin(id).await;
+        }
         self.vma_start_write(cx, mm, id).await;
         // vma_prepare: an rmap walk that is under way has been here, or comes here later.
         self.rmap_lock_write(cx).await;

@@ -5,7 +5,8 @@
 //! [`Arena::begin_phase`] before each phase and [`Arena::apply`] after each step; between, ask what
 //! the next step may name:
 //!
-//! * a step sees what was live when its phase began, and what its own CPU created in the phase;
+//! * a step sees what was live when its phase began, and what its own CPU created in the phase; of
+//!   areas, which are addresses, all that come before it in the text;
 //! * what a step consumes (a handle put or unpinned, a lock released, an mm exited) is gone for
 //!   every later step, and no other CPU may use it anywhere in the same phase;
 //! * areas are addresses, not mappings, and never go. Which areas *probably* are mapped in an mm is
@@ -150,6 +151,7 @@ pub struct Arena {
     own: [Own; MAX_CPUS],
     /// CPUs whose `own` is not empty: what `begin_phase` must clear.
     active: u8,
+    own_areas: bool,
 }
 
 impl Default for Arena {
@@ -171,6 +173,7 @@ impl Default for Arena {
             created: Objects::default(),
             own: [Own::default(); MAX_CPUS],
             active: 0,
+            own_areas: false,
         };
         arena.reset();
         arena
@@ -210,7 +213,15 @@ impl Arena {
 
     /// Areas that `cpu` may name now.
     pub fn areas(&self, cpu: u8) -> Set {
-        Set::first(self.area_count) & !(self.created.areas & !self.own(cpu).created.areas)
+        let all = Set::first(self.area_count);
+        // Up to version 2 of the byte form they were as other objects.
+        let hidden = self.created.areas & !self.own(cpu).created.areas;
+        if self.own_areas { all & !hidden } else { all }
+    }
+
+    /// Whether areas are seen as other objects are.
+    pub(crate) fn see_own_areas(&mut self, own: bool) {
+        self.own_areas = own;
     }
 
     /// Of those, the ones that nobody unmapped whole from `mm`.

@@ -162,9 +162,7 @@ impl Kind {
     pub const fn has_marks(self) -> bool {
         !matches!(
             self,
-            Kind::Mremap
-                | Kind::Collapse
-                | Kind::LockPage
+            Kind::LockPage
                 | Kind::UnlockPage
                 | Kind::UffdRegister
                 | Kind::UffdRegisterSigbus

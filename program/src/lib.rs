@@ -37,7 +37,7 @@ pub use expect::{Expect, Field, Target};
 pub use family::Family;
 pub use generate::{Campaign, generate};
 pub use kind::Kind;
-pub use mark::{Access, Mark, Marked, Seen};
+pub use mark::{Access, CollapseMark, Mark, Marked, Seen};
 pub use model::{Call, Model, Replay};
 pub use mutate::Mutator;
 pub use object::Object;

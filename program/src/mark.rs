@@ -99,6 +99,11 @@ pub enum Mark {
     FreeTable { mm: MmId, pmd: u32 },
     /// A PTE or huge PMD gets its VMA's protection. Sees the entry.
     Protect { mm: MmId, vpn: u32 },
+    /// mremap moves an entry. Sees it in its new place.
+    MovePte { mm: MmId, from: u32, to: u32 },
+    /// mremap moves a huge entry, or a table with all that is in it; the pages are the first ones.
+    /// Sees the huge entry in its new place.
+    MovePmd { mm: MmId, from: u32, to: u32 },
     /// fork makes the child. Sees nothing.
     Child { child: MmId },
     /// `folio_needs_cow_for_dma` and the test for PageAnonExclusive. Sees whether the page must be
@@ -146,10 +151,58 @@ pub enum Mark {
     StartIsolate { place: Place },
     /// `test_pages_isolated`, `undo_isolate_page_range`. Sees whether nothing is left in them.
     UndoIsolate,
+    /// A step of collapse, below this PMD.
+    Collapse { mm: MmId, pmd: u32, mark: CollapseMark },
     /// `folio_is_longterm_pinnable`. Sees whether it is.
     Pinnable { folio: Name },
     /// A step of a driver.
     Device(DeviceMark),
+}
+
+/// One step of `madvise_collapse`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[expect(missing_docs, reason = "fields are named for what they hold; the table is docs/steps.md")]
+pub enum CollapseMark {
+    /// `madvise_collapse` refuses the VMA there, or the range. Sees whether it must.
+    Refused { vpn: u32 },
+    /// `hpage_collapse_scan_pmd`: the table's entries, up to one of this folio, which is locked.
+    /// Sees whether some are not present, or the error; of a locked folio whether it is.
+    Scan { locked: Option<Name> },
+    /// `hugepage_vma_revalidate` and `find_pmd_or_thp_or_none`, under another mmap_lock. Sees
+    /// whether the VMA, and the `table`, are there still, or a huge page by now, or the error.
+    Revalidate { table: bool },
+    /// `pmdp_collapse_flush`: nobody walks to the table any more. Sees whether there was one.
+    Detach,
+    /// `__collapse_huge_page_isolate` stops at an entry. Sees the error.
+    Unfit { vpn: u32 },
+    /// Likewise at the end, because no entry is writable. Sees whether none is.
+    ReadOnly,
+    /// A page is copied, or cleared. Sees what it holds.
+    Copy { vpn: u32 },
+    /// An entry below the detached table goes. Sees its page.
+    Clear { vpn: u32 },
+    /// The huge page takes the table's place. Sees its entry.
+    Map { placed: Place },
+    /// The table comes back: the collapse failed. Sees whether nothing was there.
+    Restore,
+}
+
+impl CollapseMark {
+    /// A stable name, lower case and dashes.
+    pub fn name(&self) -> &'static str {
+        match self {
+            CollapseMark::Refused { .. } => "collapse-refused",
+            CollapseMark::Scan { .. } => "collapse-scan",
+            CollapseMark::Revalidate { .. } => "collapse-revalidate",
+            CollapseMark::Detach => "collapse-detach",
+            CollapseMark::Unfit { .. } => "collapse-unfit",
+            CollapseMark::ReadOnly => "collapse-read-only",
+            CollapseMark::Copy { .. } => "collapse-copy",
+            CollapseMark::Clear { .. } => "collapse-clear",
+            CollapseMark::Map { .. } => "collapse-map",
+            CollapseMark::Restore => "collapse-restore",
+        }
+    }
 }
 
 /// What a step saw or left.
@@ -209,6 +262,9 @@ impl Mark {
             | Mark::FreeTable { mm, .. }
             | Mark::Flush { mm, .. }
             | Mark::Protect { mm, .. }
+            | Mark::MovePte { mm, .. }
+            | Mark::MovePmd { mm, .. }
+            | Mark::Collapse { mm, .. }
             | Mark::MustCopy { mm, .. }
             | Mark::CopyPte { mm, .. }
             | Mark::CopyPmd { mm, .. }
@@ -257,6 +313,9 @@ impl Mark {
             Mark::Flush { .. } => "flush-tlb",
             Mark::FreeTable { .. } => "free-table",
             Mark::Protect { .. } => "protect",
+            Mark::MovePte { .. } => "move-pte",
+            Mark::MovePmd { .. } => "move-pmd",
+            Mark::Collapse { mark, .. } => mark.name(),
             Mark::Child { .. } => "child",
             Mark::MustCopy { .. } => "must-copy",
             Mark::CopyPte { .. } => "copy-pte",

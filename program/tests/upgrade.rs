@@ -34,11 +34,32 @@ fn any_old_bytes_become_a_program_of_this_version() {
         Campaign { concurrent: 128, ..Campaign::new(9) }.generate(index, &mut bytes);
         bytes[2] = 1;
         let new = upgrade(&bytes).expect("version 1");
-        assert_eq!((new.len(), new[2]), (bytes.len(), VERSION));
+        assert_eq!(new[2], VERSION);
         assert_eq!(Program::decode(&new).validate(), Ok(()));
         let cut = HEADER_BYTES + index as usize;
         upgrade(&bytes[..cut.min(bytes.len())]).expect("a short file of version 1");
     }
+}
+
+/// `mremap` on one CPU makes an area, and another CPU's step means the one before that: the one that
+/// version 2 let it name.
+#[test]
+fn an_area_of_another_cpu_stays_unnamed() {
+    let source = "\
+machine cpus=2
+m0 = mmap len=2 rw private
+phase:
+  cpu0: m1 = mremap m0
+  cpu1: write m0+1
+";
+    let program: Program = source.parse().expect("a program");
+    let mut bytes = program.encode();
+    let write = bytes.len() - 12;
+    bytes[write + 3] = 1; // not an area of its own: the next one round, m0
+    let now = Program::decode(&bytes);
+    assert!(now.to_string().contains("cpu1: write m1+1"), "{now}");
+    bytes[2] = 2;
+    assert_eq!(Program::decode(&upgrade(&bytes).expect("version 2")), program);
 }
 
 #[test]

@@ -28,8 +28,13 @@ pub(crate) struct Flight {
     pub open: Option<Migration>,
     /// Pages that its device migrations moved.
     pub moved: u32,
+    /// A collapse: why the last PMD that failed did, and what it has copied.
+    pub last_fail: Option<Errno>,
+    pub copied: Vec<u64>,
 }
-reuse_clone!(Flight { number, now, void, done, error, missed, left, open, moved });
+reuse_clone!(Flight {
+    number, now, void, done, error, missed, left, open, moved, last_fail, copied
+});
 
 impl State {
     /// The operation begins.
@@ -90,6 +95,9 @@ impl State {
             Op::Madvise { range, advice: Advice::PopulateRead | Advice::PopulateWrite, .. } => {
                 failed.or_else(|| (done == u32::from(range.len)).then_some(Ret::Ok(0)))
             }
+            Op::Madvise { advice: Advice::Collapse, .. } => {
+                Some(flight.last_fail.map_or(Ret::Ok(0), Ret::Err))
+            }
             Op::Fork { child, .. } => {
                 (self.is_live(child) != failed.is_some()).then(|| failed.unwrap_or(Ret::Ok(0)))
             }
@@ -148,7 +156,7 @@ impl State {
     /// Why an access that the VMA forbids fails, to the operation that makes it.
     pub fn forbidden(&self, op: &Op, mm: MmId, vpn: u32) -> Errno {
         match op {
-            Op::Gup { .. } | Op::Walk { .. } => Errno::EFAULT,
+            Op::Gup { .. } | Op::Walk { .. } | Op::Mremap { .. } => Errno::EFAULT,
             Op::DeviceMigrate { .. } => Errno::EINVAL,
             Op::HmmRangeFault { .. } | Op::DeviceRead { .. } | Op::DeviceWrite { .. } => {
                 let readable = self.vma(mm, vpn).is_some_and(|vma| vma.is_readable());

@@ -8,6 +8,7 @@
 //! (`ops 1.4`) or by its letter in the list of kernel facts (`B4`, `K9`).
 
 mod address_space;
+mod collapse;
 mod cow;
 mod device;
 mod driver;

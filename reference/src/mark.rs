@@ -2,7 +2,7 @@
 //! (`docs/steps.md` is the table).
 
 use program::{
-    Access, Birth, Call, Entry as EntryPoint, EntryKind, Errno, FILE_PAGES, Foll, HandleId, Mark,
+    Access, Advice, Birth, Call, Entry as EntryPoint, EntryKind, Errno, FILE_PAGES, Foll, HandleId, Mark,
     MmId, ObjectId, Op, PageRef, Place, Seen, Site, Span, VmaFlags, on_disk, written,
 };
 
@@ -69,6 +69,10 @@ impl State {
                 let longterm = matches!(op, Op::Gup { longterm: true, .. });
                 let allowed = self.vma(mm, vpn).is_some_and(|vma| match access {
                     Access::Write => vma.is_writable() && !(longterm && vma.wants_writenotify()),
+                    // The range must lie in one VMA.
+                    _ if matches!(op, Op::Mremap { .. }) => {
+                        span(call).is_some_and(|old| vma.contains(old.start, old.end))
+                    }
                     Access::Read | Access::Unshare => vma.is_readable(),
                 });
                 Some(Seen::Flag(allowed))
@@ -80,6 +84,7 @@ impl State {
             }
             Mark::Hole { mm, vpn } => {
                 flight.error = Some(Errno::ENOMEM);
+                flight.last_fail = flight.error;
                 Some(Seen::Flag(self.vma(mm, vpn).is_none()))
             }
             // The parts of a split folio are migrated with minimal effort.
@@ -89,6 +94,10 @@ impl State {
             }
             // What a driver makes of it has a mark of its own.
             Mark::Refused { .. } if flight.open.is_some() => Some(Seen::Nothing),
+            Mark::Refused { site: Site::Huge, .. } if is_collapse(op) => {
+                flight.last_fail = Some(Errno::ENOMEM);
+                Some(Seen::Nothing)
+            }
             Mark::Refused { site, second } => {
                 // A huge page has small ones in its place, GUP-fast has the slow walk.
                 if !matches!(site, Site::Huge | Site::GrabFast) {
@@ -152,6 +161,7 @@ impl State {
             }
             Mark::Device(mark) => self.device_mark(call, flight, mark),
             Mark::Vmas { mm, span } => self.change_vmas(op, call, mm, span),
+            Mark::Collapse { mm, pmd, mark } => self.collapse_mark(call, flight, mm, pmd, mark),
             _ => match *op {
                 Op::Gup { handle, entry, foll, write, longterm, .. } => {
                     let unlockable = entry != EntryPoint::Slow;
@@ -336,6 +346,8 @@ impl State {
                 self.protect(mm, vpn, &vma);
                 Some(self.seen_entry(mm, vpn))
             }
+            Mark::MovePte { mm, from, to } => self.move_entry(mm, from, to),
+            Mark::MovePmd { mm, from, to } => self.move_whole_pmd(mm, from, to),
             Mark::Child { child } => {
                 self.create_mm(child);
                 Some(Seen::Nothing)
@@ -446,7 +458,14 @@ impl State {
             Op::Mmap { area, backing, prot, .. } => {
                 self.mmap(mm, area, call.layout.area(area), backing, prot).ok()?;
             }
-            Op::Munmap { .. } => {
+            Op::Mremap { range, area, .. }
+                if span == call.layout.area(area) && self.vma(mm, start).is_none() =>
+            {
+                let old = call.layout.span(range);
+                let vma = self.vma(mm, old.start).filter(|vma| vma.contains(old.start, old.end))?;
+                self.copy_vma(mm, vma, old, span);
+            }
+            Op::Munmap { .. } | Op::Mremap { .. } => {
                 self.cut(mm, start);
                 self.cut(mm, end);
                 if (start..end).any(|vpn| self.translate(mm, vpn).is_some()) {
@@ -502,6 +521,11 @@ impl State {
         };
         entry.map_or(Seen::Nothing, |entry| Seen::Entry(self.ledger.view(entry)))
     }
+}
+
+/// Whether it is `madvise_collapse`.
+pub(crate) fn is_collapse(op: &Op) -> bool {
+    matches!(op, Op::Madvise { advice: Advice::Collapse, .. })
 }
 
 /// What kind of GUP has the mark.

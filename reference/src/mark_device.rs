@@ -93,6 +93,7 @@ impl State {
             DeviceMark::DriverFailed => {
                 let signal = matches!(op, Op::Read { .. } | Op::Write { .. });
                 flight.error = Some(if signal { Errno::SIGBUS } else { Errno::EFAULT });
+                flight.last_fail = Some(Errno::EINVAL); // SCAN_FAIL
                 Some(Seen::Nothing)
             }
             DeviceMark::Flags { .. }

@@ -5,6 +5,7 @@ use program::{Birth, Errno, Mark, MmId, Name, Op, Seen};
 use crate::flight::Flight;
 use crate::folio::Owner;
 use crate::ledger::FolioId;
+use crate::mark::is_collapse;
 use crate::mm::{Entry, Page, Pmd};
 use crate::state::State;
 
@@ -27,6 +28,7 @@ impl State {
                 match op {
                     Op::SplitFolio { .. } => flight.error = Some(Errno::EBUSY),
                     Op::Fork { .. } => flight.error = Some(Errno::ENOMEM),
+                    op if is_collapse(op) => flight.last_fail = Some(Errno::EAGAIN),
                     _ => {}
                 }
                 Some(Seen::Flag(self.is_locked(self.ledger.find(folio)?)))
@@ -38,6 +40,8 @@ impl State {
                     self.isolate(id);
                 } else if matches!(op, Op::Migrate { .. }) {
                     flight.error = Some(Errno::EBUSY);
+                } else if is_collapse(op) {
+                    flight.last_fail = Some(Errno::EAGAIN);
                 }
                 Some(Seen::Flag(lru))
             }
@@ -47,6 +51,8 @@ impl State {
                 // Beside it a device-coherent page did not move, and that is the error.
                 let beside = flight.error == Some(Errno::EBUSY);
                 let cause = flight.missed || beside || flight.error == Some(Errno::ENOMEM);
+                // A collapse puts back what it has copied, too.
+                let cause = cause || is_collapse(op);
                 flight.left = true;
                 if matches!(op, Op::Gup { .. }) && !beside {
                     flight.error = Some(Errno::ENOMEM);
@@ -96,6 +102,9 @@ impl State {
                 let can = folio.refcount() == folio.mapcount() + u64::from(callers);
                 if !can && matches!(op, Op::SplitFolio { .. }) {
                     flight.error = Some(Errno::EAGAIN);
+                }
+                if !can && is_collapse(op) {
+                    flight.last_fail = Some(Errno::EAGAIN);
                 }
                 Some(Seen::Flag(can))
             }

@@ -1,6 +1,6 @@
 //! mremap: a whole range moves to a fresh place (ops 2, decision 20).
 
-use program::{Errno, MmId, Span, Uffd, VmaFlags};
+use program::{Errno, MmId, Seen, Span, Uffd, VmaFlags};
 
 use crate::mm::Pmd;
 use crate::state::{Done, State, fail};
@@ -53,12 +53,7 @@ impl State {
         else {
             return fail(Errno::EFAULT);
         };
-        // `copy_vma`: a VMA without pages yet takes its new address as pgoff.
-        let unfaulted = vma.is_anonymous() && vma.anon_vma.is_none();
-        let pgoff = if unfaulted { new.start } else { vma.index(old.start) };
-        // Who registered the old place is not told of the new one (no UFFD_FEATURE_EVENT_REMAP).
-        let flags = VmaFlags { uffd: Uffd::None, ..vma.flags };
-        self.insert_vma(mm, Vma { start: new.start, end: new.end, pgoff, flags, ..vma });
+        self.copy_vma(mm, vma, old, new);
         for (done, extent) in extents(old, new, self.ptes).enumerate() {
             if let Err(stop) = self.move_extent(mm, extent) {
                 for Extent { from, to, len } in extents(old, new, self.ptes).take(done) {
@@ -69,6 +64,38 @@ impl State {
             }
         }
         self.munmap(mm, old)
+    }
+
+    /// `copy_vma`: a VMA without pages yet takes its new address as pgoff.
+    pub fn copy_vma(&mut self, mm: MmId, vma: Vma, old: Span, new: Span) {
+        let unfaulted = vma.is_anonymous() && vma.anon_vma.is_none();
+        let pgoff = if unfaulted { new.start } else { vma.index(old.start) };
+        // Who registered the old place is not told of the new one (no UFFD_FEATURE_EVENT_REMAP).
+        let flags = VmaFlags { uffd: Uffd::None, ..vma.flags };
+        self.insert_vma(mm, Vma { start: new.start, end: new.end, pgoff, flags, ..vma });
+    }
+
+    /// The mark of one PTE: it goes to where nothing is.
+    pub fn move_entry(&mut self, mm: MmId, from: u32, to: u32) -> Option<Seen> {
+        self.entry(mm, from)?;
+        if self.pmd(mm, to / self.ptes) != Pmd::Table || self.entry(mm, to).is_some() {
+            return None;
+        }
+        self.leave_stale(mm, from);
+        self.move_ptes(mm, Extent { from, to, len: 1 });
+        Some(self.seen_entry(mm, to))
+    }
+
+    /// The mark of a whole PMD: it goes to where nothing is.
+    pub fn move_whole_pmd(&mut self, mm: MmId, from: u32, to: u32) -> Option<Seen> {
+        let pmd = self.pmd(mm, from / self.ptes);
+        if pmd == Pmd::None || self.pmd(mm, to / self.ptes) != Pmd::None {
+            return None;
+        }
+        self.leave_stale_pmd(mm, from / self.ptes);
+        self.move_pmd(mm, Extent { from, to, len: self.ptes });
+        let huge = matches!(pmd, Pmd::Huge(_));
+        Some(if huge { self.seen_entry(mm, to) } else { Seen::Nothing })
     }
 
     /// One turn of `move_page_tables`.

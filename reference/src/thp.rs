@@ -1,11 +1,11 @@
 //! Huge folios: fault, PMD split, folio split, collapse (ops 0, 1.1, 2, 4; B7, K1, K11).
 
-use program::{Birth, Errno, MmId, Site, Thp, Uffd};
+use program::{Birth, Errno, MmId, Site, Thp};
 
 use crate::folio::{Folio, Owner};
 use crate::ledger::FolioId;
 use crate::mm::{Entry, Page, Pmd};
-use crate::state::{Done, State, Stop, fail};
+use crate::state::{Done, State, fail};
 use crate::vma::Vma;
 
 impl State {
@@ -36,7 +36,7 @@ impl State {
     }
 
     /// Maps a new huge folio: ref 1, the PMD; a large folio does not stay in a batch (B2).
-    fn map_new_huge(&mut self, mm: MmId, pmd: u32, folio: FolioId, write: bool) {
+    pub fn map_new_huge(&mut self, mm: MmId, pmd: u32, folio: FolioId, write: bool) {
         self.ledger.set_exclusive(folio, 0, true);
         let entry = Entry::present(Page::Of(folio, 0), true, write);
         self.set_pmd(mm, pmd, Pmd::Huge(entry));
@@ -124,112 +124,5 @@ impl State {
             pages.push(page);
         }
         pages
-    }
-
-    /// `madvise_collapse` on a piece of a VMA (B7, decision 16).
-    pub fn madvise_collapse(&mut self, mm: MmId, vma: &Vma, start: u32, end: u32) -> Done {
-        let contains_huge = vma.start.next_multiple_of(self.ptes) + self.ptes <= vma.end;
-        let eligible = vma.is_anonymous() && vma.anon_vma.is_some() && contains_huge;
-        if !eligible || vma.flags.nohugepage {
-            return fail(Errno::EINVAL);
-        }
-        self.lru_add_drain_all();
-        let (start, end) = (start.div_ceil(self.ptes), end / self.ptes);
-        if start > end {
-            return fail(Errno::EINVAL);
-        }
-        let mut result = Ok(());
-        for pmd in start..end {
-            match self.pmd(mm, pmd) {
-                Pmd::Huge(_) => {}
-                Pmd::None => return fail(Errno::EINVAL),
-                Pmd::Table => match self.collapse_scan(mm, pmd, vma) {
-                    Err(Stop::Fail(Errno::EBUSY)) => return fail(Errno::EBUSY),
-                    Ok(not_present) => match self.collapse_huge_page(mm, pmd, vma, not_present)? {
-                        Ok(()) => {}
-                        Err(stop) => result = Err(stop),
-                    },
-                    Err(stop) => result = Err(stop),
-                },
-            }
-        }
-        result
-    }
-
-    /// `hpage_collapse_scan_pmd`: the first PTE in the way; read-only last. Whether some are not
-    /// present: those are faulted in later.
-    fn collapse_scan(&self, mm: MmId, pmd: u32, vma: &Vma) -> Done<bool> {
-        let registered = vma.flags.uffd != Uffd::None;
-        let (mut writable, mut not_present) = (false, false);
-        for vpn in pmd * self.ptes..(pmd + 1) * self.ptes {
-            let found = self.entry(mm, vpn).filter(|entry| entry.page != Page::Zero);
-            let Some(entry) = found else {
-                // Decision 13: who registered wants to hear of what is missing.
-                if registered {
-                    return fail(Errno::EBUSY);
-                }
-                continue;
-            };
-            if !entry.is_present() {
-                not_present = true;
-                continue;
-            }
-            let Page::Of(folio, _) = entry.page else { continue };
-            writable |= entry.write;
-            let folio = self.ledger.folio(folio);
-            if folio.place.is_zone_device() {
-                return fail(Errno::EINVAL);
-            }
-            if !folio.lru || folio.locked().is_some() || folio.refcount() != folio.mapcount() {
-                return fail(Errno::EAGAIN);
-            }
-        }
-        let allowed = writable || self.kernel.collapses_read_only();
-        if allowed { Ok(not_present) } else { fail(Errno::EINVAL) }
-    }
-
-    /// `collapse_huge_page`: copies into a new huge folio. The old pages lose this mapping; the
-    /// table is deposited. The outer error ends the
-    /// whole call, the inner one this PMD alone.
-    fn collapse_huge_page(
-        &mut self,
-        mm: MmId,
-        pmd: u32,
-        vma: &Vma,
-        not_present: bool,
-    ) -> Done<Done> {
-        let birth = Birth::Huge(mm, pmd);
-        let huge = self.alloc(Site::Huge, self.huge_order(), birth, true)?;
-        if not_present {
-            let faulted = self.collapse_swapin(mm, pmd);
-            let checked = faulted.map(|()| self.collapse_scan(mm, pmd, vma));
-            if !matches!(checked, Ok(Ok(_))) {
-                self.unborn(huge, birth);
-                return checked.map(|scan| scan.map(drop));
-            }
-        }
-        for sub in 0..self.ptes {
-            let vpn = pmd * self.ptes + sub;
-            if let Some(entry) = self.entry(mm, vpn) {
-                self.ledger.set_data(huge, sub, self.ledger.data(entry.page));
-                self.zap_entry(mm, vpn);
-            }
-        }
-        self.map_new_huge(mm, pmd, huge, vma.is_writable());
-        Ok(Ok(()))
-    }
-
-    /// `__collapse_huge_page_swapin`: what is not present is faulted in. A failure ends the call.
-    fn collapse_swapin(&mut self, mm: MmId, pmd: u32) -> Done {
-        for vpn in pmd * self.ptes..(pmd + 1) * self.ptes {
-            let absent = self.entry(mm, vpn).filter(|entry| !entry.is_present());
-            let (Some(entry), Some(vma)) = (absent, self.vma(mm, vpn)) else { continue };
-            self.do_swap_page(mm, vpn, &vma, entry).map_err(|stop| match stop {
-                Stop::Fail(_) => Stop::Fail(Errno::EINVAL),
-                sleep => sleep,
-            })?;
-        }
-        self.lru_add_drain(self.now.cpu);
-        Ok(())
     }
 }

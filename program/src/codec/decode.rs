@@ -52,6 +52,13 @@ impl Default for Decoder {
 }
 
 impl Decoder {
+    /// Reads bytes as version 2 did.
+    pub(super) fn of_version_2() -> Decoder {
+        let mut decoder = Decoder::default();
+        decoder.arena.see_own_areas(true);
+        decoder
+    }
+
     /// Makes `program` the one that `bytes` mean. Total: any bytes mean a valid program.
     pub fn decode(&mut self, bytes: &[u8], program: &mut Program) {
         let (header, rest) = bytes.split_at(bytes.len().min(HEADER_BYTES));

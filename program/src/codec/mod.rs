@@ -61,7 +61,7 @@ use crate::program::Program;
 /// First bytes of the byte form.
 pub const MAGIC: [u8; 2] = *b"ml";
 /// Version of the byte form. Any change to what existing bytes decode to is a new version.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// Bytes before the first record.
 pub const HEADER_BYTES: usize = 16;
 /// Bytes a record.

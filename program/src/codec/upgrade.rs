@@ -3,11 +3,12 @@
 //! Text is the archive and bytes are a cache; but an engine's corpus is bytes, and it took days to
 //! grow. So each earlier version leaves behind the tables that its bytes were read by.
 
-use super::decode::kind_byte;
+use super::decode::{Decoder, kind_byte};
 use super::shape::{self, MAX_PLACE_PAGES};
 use super::{DecodeError, FAIL_FROM, HEADER_BYTES, MAGIC, RECORD_BYTES, SCHEDULE_KIND, VERSION};
 use crate::kind::Kind;
 use crate::op::Site;
+use crate::program::Program;
 
 /// Kinds of version 1 in the order of its swarm mask, and how often its bytes drew each.
 const V1_KINDS: [(&str, usize); 35] = [
@@ -62,15 +63,25 @@ pub fn upgrade(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     }
     match header[2] {
         VERSION => Ok(bytes.to_vec()),
-        1 => Ok(from_v1(bytes)),
+        2 => Ok(from_v2(bytes.to_vec())),
+        1 => Ok(from_v2(from_v1(bytes))),
         version => Err(DecodeError::UnknownVersion(version)),
     }
+}
+
+/// In version 2 a step named, of the areas that its phase made, only those of its own CPU. Where that makes
+/// another program the whole of it is written anew.
+fn from_v2(mut bytes: Vec<u8>) -> Vec<u8> {
+    let mut meant = Program::default();
+    Decoder::of_version_2().decode(&bytes, &mut meant);
+    bytes[2] = VERSION;
+    if Program::decode(&bytes) == meant { bytes } else { meant.encode() }
 }
 
 fn from_v1(bytes: &[u8]) -> Vec<u8> {
     let mut new = bytes.to_vec();
     let (header, mut records) = new.split_at_mut(HEADER_BYTES);
-    header[2] = VERSION;
+    header[2] = 2;
     // Preemption had the high half of byte 6 for itself; from 12 on it said that page counts follow.
     let (front, explicit) = (header[6] >> 4, header[7] == 0xFF && header[6] >> 4 >= 12);
     header[6] = header[6] & 0x0F | (front % 3) << 4;

@@ -11,7 +11,8 @@
 //!   What was consumed (put, unpinned, unlocked, exited) is named no more, and what a step consumes
 //!   no other CPU uses in the same phase. `MmId(0)` is never exited. `put` wants a handle of `get`,
 //!   `unpin` those of `pin`, two different ones if two; a `hole` lies between two arrays of pages.
-//!   An area may be named in any mm at any time after its creation: it is a range of addresses.
+//!   An area may be named in any mm by every step after the one that creates it, also in its phase: it is
+//!   a range of addresses.
 //! * **Numbers.** Areas have 1..=4096 pages; ranges are not empty and lie inside their area; shifts
 //!   are below the entries of a table; files exist; tasks that lock pages are 8..16; a failure is
 //!   the 1st or a later one, and none is injected into `offline`; `fast_only` only gets.
