@@ -317,6 +317,7 @@ fn number(errno: Errno) -> i32 {
         Errno::ENOMEM => 12,
         Errno::EFAULT => 14,
         Errno::EBUSY => 16,
+        Errno::EINTR => 4,
         Errno::EEXIST => 17,
         Errno::EINVAL => 22,
         Errno::SIGBUS => -7,

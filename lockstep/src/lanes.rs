@@ -97,9 +97,15 @@ pub fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
         | Mark::SplitPmd { mm, pmd }
         | Mark::ZapHuge { mm, pmd }
         | Mark::CopyPmd { mm, pmd, .. } => format!("mm{} pmd {pmd}", mm.0),
-        Mark::Collapse { mm, mark: CollapseMark::Copy { vpn } | CollapseMark::Clear { vpn }, .. }
+        Mark::Collapse {
+            mm,
+            mark: CollapseMark::Copy { vpn } | CollapseMark::Clear { vpn },
+            ..
+        }
         | Mark::Collapse { mm, mark: CollapseMark::Unfit { vpn }, .. } => page(mm, vpn),
         Mark::Collapse { mm, pmd, .. } => format!("mm{} pmd {pmd}", mm.0),
+        Mark::Userfault { mm, vpn, .. } | Mark::UffdFill { mm, vpn, .. } => page(mm, vpn),
+        Mark::UffdRefused { mm } => format!("mm{}", mm.0),
         Mark::MovePte { mm, from, to } | Mark::MovePmd { mm, from, to } => {
             format!("{} to {}", page(mm, from), names::page(layout, to))
         }
@@ -140,7 +146,7 @@ pub fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
         Mark::Drain { cpu } => format!("cpu{cpu}"),
         Mark::LruCacheDisable { on } => if on { "" } else { "over" }.to_owned(),
         Mark::StartIsolate { place } => format!("{place:?}").to_lowercase(),
-        Mark::Begin | Mark::Return | Mark::Kept | Mark::UndoIsolate => String::new(),
+        Mark::Begin | Mark::Return | Mark::Kept | Mark::Killed | Mark::UndoIsolate => String::new(),
     };
     let what = match marked.mark {
         Mark::Load { stale: Some(old), .. } | Mark::Store { stale: Some(old), .. } => {

@@ -259,7 +259,8 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             if seen == marked.seen {
                 continue;
             }
-            match permission::of(first, calls, trace, at, seen) {
+            let permitted = permission::of(first, calls, trace, at, seen);
+            match permitted.filter(|permission| self.withheld != Some(*permission)) {
                 Some(permission) => self.stats.permit(permission),
                 None => {
                     let what = What::Mark(marked.mark);

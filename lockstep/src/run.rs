@@ -8,6 +8,7 @@ use reference::{Checks, Reference};
 use crate::compare::{FieldDiff, Value, What, differences};
 use crate::expects;
 use crate::invariants::broken;
+use crate::permission::Permission;
 use crate::phase::{self, Stage};
 use crate::scheduler::Scheduler;
 use crate::stats::Stats;
@@ -60,6 +61,8 @@ pub struct Lockstep<R = Reference, O = World> {
     ending: Vec<Step>,
     pub(crate) stage: Stage,
     pub(crate) stats: Stats,
+    /// A permission that is not given.
+    pub(crate) withheld: Option<Permission>,
 }
 
 /// The reference that does in the same order what this variant does.
@@ -96,7 +99,13 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             ending: Vec::new(),
             stage: Stage::default(),
             stats: Stats::default(),
+            withheld: None,
         }
+    }
+
+    /// Judges without this permission, to see what needs it.
+    pub fn withhold(&mut self, permission: Option<Permission>) {
+        self.withheld = permission;
     }
 
     /// What was counted since the last call, and starts counting anew.

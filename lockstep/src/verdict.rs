@@ -303,9 +303,11 @@ fn of_mark(mark: Mark) -> Class {
         }
         Mark::Isolate { .. } | Mark::Putback { .. } => Class::Lru,
         Mark::Busy { .. } => Class::Lock,
-        Mark::Vmas { .. } | Mark::Forbidden { .. } | Mark::Hole { .. } | Mark::AnonVma { .. } => {
-            Class::Vma
-        }
+        Mark::Vmas { .. }
+        | Mark::Forbidden { .. }
+        | Mark::Hole { .. }
+        | Mark::AnonVma { .. }
+        | Mark::UffdRefused { .. } => Class::Vma,
         Mark::Child { .. } | Mark::MmGone { .. } | Mark::HasPinned { .. } => Class::Mm,
         Mark::Drain { .. } | Mark::LruCacheDisable { .. } => Class::Lru,
         Mark::Dirty { .. } => Class::Dirty,
@@ -334,6 +336,9 @@ fn of_mark(mark: Mark) -> Class {
         | Mark::Flush { .. }
         | Mark::ZapHuge { .. }
         | Mark::Protect { .. }
+        | Mark::Userfault { .. }
+        | Mark::Killed
+        | Mark::UffdFill { .. }
         | Mark::MovePte { .. }
         | Mark::MovePmd { .. }
         | Mark::MustCopy { .. }

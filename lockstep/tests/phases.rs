@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use lockstep::{Lockstep, Names, Options, Permission, Stats, Verdict, held};
+use lockstep::{Lockstep, Names, Options, Stats, Verdict, held};
 use machine::Slices;
 use optimized::{Defect, Defects, World};
 use program::{
@@ -71,21 +71,6 @@ fn correct_code_is_silent() {
     let Stats { phases, overlapped, .. } = lockstep.take_stats();
     assert!(phases > 3000, "{phases} concurrent phases");
     assert!(overlapped * 4 > phases, "operations met in {overlapped} of {phases} phases");
-}
-
-/// Each permission has a program that is clean by it alone.
-#[test]
-fn every_permission_is_needed() {
-    let seeds = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus/seeds"));
-    let mut lockstep = Lockstep::new(Defects::NONE);
-    for permission in Permission::ALL {
-        let file = seeds.join(format!("permitted-{}.txt", permission.name()));
-        let source = fs::read_to_string(&file).unwrap_or_default();
-        let program: Program = source.parse().unwrap_or_default();
-        assert_eq!(lockstep.run(&program, &Options::default()), Verdict::Clean, "{program}");
-        let uses = lockstep.take_stats().permissions[permission as usize];
-        assert!(uses > 0, "{} does not need it", file.display());
-    }
 }
 
 /// Which programs run, and how, depends on nothing but the program.

@@ -37,6 +37,7 @@ fn right_variants_are_silent() {
         Variant::DevicePrePass,
         Variant::DeviceBulkList,
         Variant::CondResched,
+        Variant::UffdAbort,
     ] {
         assert_eq!(failures(variant, 3000), 0, "{}", variant.info().name);
     }

@@ -360,6 +360,11 @@ defects! {
         mechanism: "The VMA is not looked at again under the PTL: a writer may have come and gone before that was free.",
         expected: "mapping",
     }
+    UffdAbortKeepsPage {
+        id: "A64", name: "uffd-abort-keeps-page", thread: "S1 (Glisse on the second site)",
+        mechanism: "A speculative fault that gives up because userfaultfd was registered meanwhile (variant uffd-abort) keeps the page that it had allocated.",
+        expected: "memory",
+    }
     CollapseUnseen {
         id: "A67", name: "spf-trusts-pmd", thread: "S1",
         mechanism: "A collapse does not change vm_sequence, and a speculative fault does not compare the PMD again: it sets an entry in a table that is being collapsed.",

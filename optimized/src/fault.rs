@@ -54,7 +54,7 @@ impl World {
         cx.attempt.set(attempts);
         self.mmap_read_lock(mm).await;
         let result = self.do_classic_fault(cx, mm, vpn, access).await;
-        if result != Err(Fault::Retry) {
+        if !matches!(result, Err(Fault::Retry | Fault::Killed)) {
             self.mmap_read_unlock(mm);
         }
         result

@@ -136,6 +136,10 @@ impl World {
                         Err(Fault::Retry) => {
                             self.mmap_read_lock(mm).await;
                         }
+                        Err(fault @ Fault::Killed) => {
+                            self.mmap_read_lock(mm).await;
+                            break fault.errno();
+                        }
                         Err(fault) => break fault.errno(),
                     }
                     continue;

@@ -56,14 +56,16 @@ impl World {
             self.map_new_huge(cx, vmf.mm, &vmf.vma, pmd, pfn, deposit);
             self.fault_mark(cx, vmf, false, Some(pfn));
         } else {
-            if !missing {
+            if missing {
+                self.userfault_mark(cx, vmf);
+            } else {
                 self.hit(Path::FaultRaced);
             }
             self.table_free(deposit);
             self.folio_put(pfn);
         }
         self.ptl_unlock(cx, vmf.mm);
-        if missing { Err(self.handle_userfault(vmf).await) } else { Ok(true) }
+        if missing { Err(self.handle_userfault(cx, vmf).await) } else { Ok(true) }
     }
 
     /// `map_anon_folio_pmd`: publishes a huge folio and maps it, exclusive; the allocation

@@ -321,13 +321,7 @@ impl World {
 
     /// The second half of `collapse_huge_page`, under mmap_lock for writing: nobody faults here any
     /// more, and once the table is out of the tree nobody walks to it.
-    async fn collapse_table(
-        &self,
-        cx: &Cx,
-        at: Collapse,
-        vma: &Vma,
-        new: Pfn,
-    ) -> Result<(), Scan> {
+    async fn collapse_table(&self, cx: &Cx, at: Collapse, vma: &Vma, new: Pfn) -> Result<(), Scan> {
         let Collapse { mm, pmd } = at;
         let table = self.find_pmd(at)?;
         self.vma_start_write(cx, mm, vma.id).await;
@@ -503,13 +497,7 @@ impl World {
 
     /// `__collapse_huge_page_copy_succeeded`: gives every old page back. Order-0 pages go through
     /// this CPU's batch before they lose the mapping, large ones after.
-    async fn collapse_copy_succeeded(
-        &self,
-        cx: &Cx,
-        at: Collapse,
-        table: Table,
-        large: &[Pfn],
-    ) {
+    async fn collapse_copy_succeeded(&self, cx: &Cx, at: Collapse, table: Table, large: &[Pfn]) {
         let start = self.pmd_start(at.pmd);
         for vpn in start..start + u32::from(self.shape.ptes) {
             let Pte::Present { pfn, .. } = self.pte(table, vpn) else { continue };

@@ -6,7 +6,7 @@ use crate::coverage::Path;
 use crate::defects::Defect;
 use crate::frame::{Mapping, Pfn, ZERO_PFN};
 use crate::pgtable::{Bits, Pmd, Pte, Table};
-use crate::speculative::Speculation;
+use crate::speculative::{Again, Speculation};
 use crate::vma::Vma;
 use crate::world::{Cx, World};
 
@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Sigsegv,
     /// VM_FAULT_RETRY: what kept the VMA was released; to be done again.
     Retry,
+    /// VM_FAULT_RETRY, and a fatal signal is pending.
+    Killed,
 }
 
 impl Fault {
@@ -27,6 +29,7 @@ impl Fault {
             Fault::Oom => Errno::ENOMEM,
             Fault::Sigbus => Errno::SIGBUS,
             Fault::Sigsegv | Fault::Retry => Errno::SIGSEGV,
+            Fault::Killed => Errno::EINTR,
         }
     }
 
@@ -35,6 +38,7 @@ impl Fault {
         match self {
             Fault::Oom => Errno::ENOMEM,
             Fault::Sigbus | Fault::Sigsegv | Fault::Retry => Errno::EFAULT,
+            Fault::Killed => Errno::EINTR,
         }
     }
 }
@@ -228,8 +232,13 @@ impl World {
         if !vmf.write() {
             if let Some(table) = self.pte_same_lock(cx, vmf, Pte::None).await? {
                 if self.userfaultfd_missing(vmf) {
+                    self.userfault_mark(cx, vmf);
                     self.ptl_unlock(cx, mm);
-                    return Err(self.handle_userfault(vmf).await);
+                    return Err(self.handle_userfault(cx, vmf).await);
+                }
+                if self.spf_look_again(vmf).await != Again::Same {
+                    self.ptl_unlock(cx, mm);
+                    return Err(Fault::Retry);
                 }
                 self.hit(Path::AnonZeroPage);
                 let bits = page_prot(vma);
@@ -246,9 +255,19 @@ impl World {
             self.folio_put(pfn);
             return locked.map(|_| ());
         };
+        let again = self.spf_look_again(vmf).await;
+        if again != Again::Same {
+            self.ptl_unlock(cx, mm);
+            if again == Again::Changed || !self.has(Defect::UffdAbortKeepsPage) {
+                self.folio_put(pfn);
+            }
+            return Err(Fault::Retry);
+        }
         // Delivered to user space only now: the PTE may have come meanwhile.
         let missing = self.userfaultfd_missing(vmf);
-        if !missing {
+        if missing {
+            self.userfault_mark(cx, vmf);
+        } else {
             self.hit(Path::AnonPage);
             self.map_new_anon(cx, mm, table, vpn, pfn, mkwrite(vma, page_prot(vma)));
             self.fault_mark(cx, vmf, false, Some(pfn));
@@ -256,7 +275,7 @@ impl World {
         self.ptl_unlock(cx, mm);
         if missing {
             self.folio_put(pfn);
-            return Err(self.handle_userfault(vmf).await);
+            return Err(self.handle_userfault(cx, vmf).await);
         }
         Ok(())
     }

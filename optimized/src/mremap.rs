@@ -84,13 +84,14 @@ impl World {
             let entry = self.pmd(mm, source);
             let empty = self.pmd(mm, dest) == Pmd::None;
             // A table moves under the rmap locks: who walks finds it before or after.
-            let moved = whole && match entry {
-                Pmd::Table(_) if empty => self.move_pgt_entry(cx, mm, source, dest, true).await,
-                Pmd::Huge { .. } | Pmd::Migration { .. } => {
-                    self.move_pgt_entry(cx, mm, source, dest, back).await
-                }
-                _ => false,
-            };
+            let moved = whole
+                && match entry {
+                    Pmd::Table(_) if empty => self.move_pgt_entry(cx, mm, source, dest, true).await,
+                    Pmd::Huge { .. } | Pmd::Migration { .. } => {
+                        self.move_pgt_entry(cx, mm, source, dest, back).await
+                    }
+                    _ => false,
+                };
             if !moved {
                 if entry.is_huge() {
                     self.split_huge_pmd(cx, mm, source).await;

@@ -68,10 +68,12 @@ impl World {
         let world = &*self;
         let outs = Cell::from_mut(outs).as_slice_of_cells();
         let state = || world.shared_state();
+        let relief = || world.kill_userfaults();
         let executor = Executor::new(&world.machine, world.shape.cpus, world.preempt());
         let mut recording = Recording { executor, into: &world.decisions };
         let executor = &mut recording.executor;
         executor.set_state(&state);
+        executor.set_relief(&relief);
         if lines.is_some() {
             executor.set_bounds(COUNTED);
         }

@@ -15,6 +15,7 @@ use crate::coverage::Path;
 use crate::defects::Defect;
 use crate::memory::{Access, Fault, FaultLock, Vmf};
 use crate::pgtable::{Pmd, Pte, Table};
+use crate::variants::Variant;
 use crate::vma::Vma;
 use crate::vma_table::VmaId;
 use crate::world::{Cx, World};
@@ -41,6 +42,15 @@ impl Speculation {
             _ => None,
         }
     }
+}
+
+/// What a speculative fault finds when it looks at its VMA again, under the PTL.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Again {
+    Same,
+    /// Registered with userfaultfd since.
+    Registered,
+    Changed,
 }
 
 #[twice]
@@ -234,7 +244,8 @@ impl World {
 
     /// Where there was no table is the one just made; or the table is taken for what it was.
     fn spf_trusts_pmd(&self, seen: &Speculation) -> bool {
-        self.has(Defect::SpfMakesTables) && seen.pmd == Pmd::None || self.has(Defect::CollapseUnseen)
+        self.has(Defect::SpfMakesTables) && seen.pmd == Pmd::None
+            || self.has(Defect::CollapseUnseen)
     }
 
     /// The table that the entry is in, under the PTL.
@@ -250,6 +261,28 @@ impl World {
     async fn vma_has_changed(&self, id: VmaId, sequence: u32) -> bool {
         let vma = self.vma_shared(id);
         vma.sequence.retry(&self.machine, sequence).await || !self.vma_is_linked(id)
+    }
+
+    /// The alternative of thread S1 (Glisse): a fault that speculates looks under the PTL whether its VMA
+    /// is registered with userfaultfd by now, and is then made again. Interrupts are on: whatever changes
+    /// the VMA may have come in between, and ends it too.
+    pub(crate) async fn spf_look_again(&self, vmf: &Vmf) -> Again {
+        let FaultLock::None(seen) = vmf.lock else { return Again::Same };
+        if self.variant() != Variant::UffdAbort && !self.has(Defect::UffdAbortKeepsPage) {
+            return Again::Same;
+        }
+        self.machine.point().await;
+        let now = self.vma_fields(vmf.mm, vmf.vma.id);
+        if now.is_some_and(|now| now.userfaultfd_missing()) {
+            self.hit(Path::SpfNotSup);
+            return Again::Registered;
+        }
+        let same = self.vma_shared(vmf.vma.id).sequence.read() == seen.sequence;
+        if same && self.vma_is_linked(vmf.vma.id) {
+            return Again::Same;
+        }
+        self.hit(Path::SpfVmaChanged);
+        Again::Changed
     }
 
     fn bail<T>(&self, why: Path) -> Result<T, Fault> {

@@ -3,14 +3,14 @@
 //!
 //! An mm has two of them, one of which has UFFD_FEATURE_SIGBUS.
 
-use program::{Errno, Faults, MmId, Site, Span, Uffd, Uffdio, VmaFlags, written};
+use program::{Errno, Faults, Mark, MmId, Ret, Seen, Site, Span, Uffd, Uffdio, VmaFlags, written};
 
 use crate::coverage::Path;
-use crate::frame::ZERO_PFN;
+use crate::frame::{Pfn, ZERO_PFN};
 use crate::memory::{Fault, FaultLock, Vmf, mkwrite, page_prot};
 use crate::pgtable::{Pmd, Pte, Table};
 use crate::vma::Vma;
-use crate::world::{Cx, World};
+use crate::world::{Cx, Mm, World};
 
 /// What `mfill_atomic` maps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +58,9 @@ impl World {
     ) -> Result<u32, Errno> {
         self.mmap_write_lock(cx, mm).await;
         let result = self.vma_can_userfault(mm, span, uffd);
+        if let Err(errno) = result {
+            self.uffd_refused_mark(cx, mm, errno);
+        }
         let mut vpn = if result.is_ok() { span.start } else { span.end };
         while let Some(vma) = self.find_vma(mm, vpn).filter(|vma| vma.start.max(vpn) < span.end) {
             let piece = Span { start: vma.start.max(vpn), end: vma.end.min(span.end) };
@@ -116,7 +119,7 @@ impl World {
         let per_vma = self.shape.faults == Faults::VmaLock;
         if per_vma && let Some(vma) = self.lock_vma_under_rcu(mm, span.start).await {
             if vma.flags.shared || vma.anon_vma.is_some() {
-                return self.validate_dst_vma(mm, span, vma);
+                return self.validate_dst_vma(cx, mm, span, vma);
             }
             self.vma_end_read(vma.id);
         }
@@ -127,21 +130,23 @@ impl World {
             self.anon_vma_prepare(cx, mm, span.start);
             self.vma_shared(vma.id).lock.read(&self.machine, "vma_lock").await;
             self.mmap_read_unlock(mm);
-            return self.validate_dst_vma(mm, span, vma);
+            return self.validate_dst_vma(cx, mm, span, vma);
         }
         let Some(vma) = found else {
+            self.uffd_refused_mark(cx, mm, Errno::ENOENT);
             self.mmap_read_unlock(mm);
             return Err(Errno::ENOENT);
         };
         self.anon_vma_prepare(cx, mm, span.start);
-        self.validate_dst_vma(mm, span, vma)
+        self.validate_dst_vma(cx, mm, span, vma)
     }
 
     /// `validate_dst_vma`; gives the lock back if it says no.
-    fn validate_dst_vma(&self, mm: MmId, span: Span, vma: Vma) -> Result<Vma, Errno> {
+    fn validate_dst_vma(&self, cx: &Cx, mm: MmId, span: Span, vma: Vma) -> Result<Vma, Errno> {
         if span.end <= vma.end && vma.flags.uffd != Uffd::None {
             return Ok(vma);
         }
+        self.uffd_refused_mark(cx, mm, Errno::ENOENT);
         self.uffd_mfill_unlock(mm, &vma);
         Err(Errno::ENOENT)
     }
@@ -169,12 +174,28 @@ impl World {
         let table = match self.pmd(mm, self.pmd_number(vpn)) {
             Pmd::Table(table) => table,
             // Never over a huge page.
-            _ => return Err(Errno::EEXIST),
+            _ => {
+                self.fill_mark(cx, mm, vpn, index, None, false);
+                return Err(Errno::EEXIST);
+            }
         };
         match fill {
             Fill::Copy => self.mfill_atomic_pte_copy(cx, mm, vma, vpn, table, index).await,
-            Fill::ZeroPage => self.mfill_atomic_pte_zeropage(cx, mm, vma, vpn, table).await,
+            Fill::ZeroPage => self.mfill_atomic_pte_zeropage(cx, mm, vma, vpn, table, index).await,
         }
+    }
+
+    /// A page was filled in, or `empty` was not what there was.
+    fn fill_mark(&self, cx: &Cx, mm: MmId, vpn: u32, index: u32, new: Option<Pfn>, empty: bool) {
+        self.mark(cx, || {
+            let placed = new.map(|pfn| self.frames.place(pfn));
+            let seen = if empty { self.seen_entry(mm, vpn) } else { Seen::Flag(false) };
+            (Mark::UffdFill { mm, vpn, index, placed }, seen)
+        });
+    }
+
+    fn uffd_refused_mark(&self, cx: &Cx, mm: MmId, errno: Errno) {
+        self.mark(cx, || (Mark::UffdRefused { mm }, Seen::Ret(Ret::Err(errno))));
     }
 
     /// `mfill_atomic_pte_copy`, `mfill_atomic_install_pte`.
@@ -195,6 +216,7 @@ impl World {
             self.hit(Path::UffdCopy);
             self.map_new_anon(cx, mm, table, vpn, new, mkwrite(vma, page_prot(vma)));
         }
+        self.fill_mark(cx, mm, vpn, index, Some(new), empty);
         self.ptl_unlock(cx, mm);
         if empty {
             return Ok(());
@@ -212,6 +234,7 @@ impl World {
         vma: &Vma,
         vpn: u32,
         table: Table,
+        index: u32,
     ) -> Result<(), Errno> {
         self.ptl_lock(cx, mm).await;
         let empty = self.pte(table, vpn) == Pte::None;
@@ -219,23 +242,60 @@ impl World {
             self.hit(Path::UffdZeroPage);
             self.set_pte(mm, table, vpn, Pte::Present { pfn: ZERO_PFN, bits: page_prot(vma) });
         }
+        self.fill_mark(cx, mm, vpn, index, None, empty);
         self.ptl_unlock(cx, mm);
         if empty { Ok(()) } else { Err(Errno::EEXIST) }
     }
 
-    /// `handle_userfault`: the fault is left to user space. Without leave to sleep, or if so
-    /// registered, that is a SIGBUS.
-    pub(crate) async fn handle_userfault(&self, vmf: &Vmf) -> Fault {
-        if vmf.vma.flags.uffd == Uffd::Sigbus || !vmf.allow_retry() {
+    /// A fault found nothing where userfaultfd is to be told.
+    pub(crate) fn userfault_mark(&self, cx: &Cx, vmf: &Vmf) {
+        let Vmf { mm, vpn, .. } = *vmf;
+        let sigbus = self.userfault_is_sigbus(vmf);
+        self.mark(cx, || (Mark::Userfault { mm, vpn, sigbus }, Seen::Flag(true)));
+    }
+
+    /// Without leave to sleep, or if so registered, a userfault is a SIGBUS.
+    fn userfault_is_sigbus(&self, vmf: &Vmf) -> bool {
+        vmf.vma.flags.uffd == Uffd::Sigbus || !vmf.allow_retry()
+    }
+
+    /// `handle_userfault`: the fault is left to user space. It is queued, and has looked, before the lock
+    /// is released that keeps the VMA registered: no wake-up is lost.
+    pub(crate) async fn handle_userfault(&self, cx: &Cx, vmf: &Vmf) -> Fault {
+        if self.userfault_is_sigbus(vmf) {
             self.hit(Path::UffdSigbus);
             return Fault::Sigbus;
         }
         self.hit(Path::UffdWait);
-        self.release_fault_lock(vmf);
-        let queue = &self.mm(vmf.mm).userfaults;
-        queue.set(true);
-        self.machine.sleep_if(queue, "userfault", || self.userfaultfd_must_wait(vmf)).await;
-        Fault::Retry
+        let Mm { userfaults, kills, .. } = self.mm(vmf.mm);
+        let before = kills.get();
+        let waits = || {
+            let waits = self.userfaultfd_must_wait(vmf);
+            userfaults.set(userfaults.get() + 1);
+            self.release_fault_lock(vmf);
+            waits
+        };
+        self.machine.sleep_if(userfaults, "userfault", waits).await;
+        userfaults.set(userfaults.get() - 1);
+        if kills.get() == before {
+            return Fault::Retry;
+        }
+        self.mark(cx, || (Mark::Killed, Seen::Nothing));
+        Fault::Killed
+    }
+
+    /// Nobody else can go on: whoever waits for a userfault is killed. Says whether somebody was.
+    pub(crate) fn kill_userfaults(&self) -> bool {
+        let mut killed = false;
+        for mm in self.live_mms() {
+            let Mm { userfaults, kills, .. } = self.mm(mm);
+            if userfaults.get() > 0 {
+                killed = true;
+                kills.set(kills.get() + 1);
+                self.machine.wake_up(userfaults);
+            }
+        }
+        killed
     }
 
     /// `userfaultfd_must_wait`: whether the page is still missing.
@@ -250,7 +310,7 @@ impl World {
     /// `wake_userfault`. Sleepers elsewhere in the mm are woken too: they find their page missing
     /// and sleep again.
     fn wake_userfault(&self, mm: MmId) {
-        if self.mm(mm).userfaults.get() {
+        if self.mm(mm).userfaults.get() > 0 {
             self.machine.wake_up(&self.mm(mm).userfaults);
         }
     }

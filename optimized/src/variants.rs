@@ -85,6 +85,11 @@ variants! {
         what: "Device-coherent pages are put on a list of their own and moved together; one whose lock is not free is moved by itself after that.",
         judged: "right, against a reference that moves them together too; where one cannot move, others have moved that 6.12 does not come to; to wait for each lock with the others locked is A30, a deadlock",
     }
+    UffdAbort {
+        name: "uffd-abort", thread: "S1 (Glisse)",
+        what: "A speculative fault looks under the page table's lock whether userfaultfd is registered by now, and then gives up.",
+        judged: "right; the window is narrower, not closed: who registers does not take that lock",
+    }
     CondResched {
         name: "cond-resched", thread: "S2 (v1)",
         what: "A fault of the kernel's own does not wait for a locked device-private page but comes again and again; hmm_range_fault gives the CPU away in between.",

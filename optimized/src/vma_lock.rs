@@ -33,7 +33,7 @@ impl World {
         let lock = FaultLock::Vma;
         let result = self.handle_mm_fault(cx, &Vmf { mm, vma, vpn, access, lock }).await;
         // A fault that is to be retried gave the lock back itself.
-        if result == Err(Fault::Retry) {
+        if matches!(result, Err(Fault::Retry | Fault::Killed)) {
             self.hit(Path::VmaLockRetry);
         } else {
             self.hit(Path::VmaLockFault);

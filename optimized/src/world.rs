@@ -96,8 +96,10 @@ pub(crate) struct Mm {
     pub pmds: RefCell<Vec<Pmd>>,
     pub mmap_lock: RwSem,
     pub mm_lock_seq: Cell<u32>,
-    /// Where faults wait for user space, and whether any ever did.
-    pub userfaults: Cell<bool>,
+    /// Where faults wait for user space, and how many do.
+    pub userfaults: Cell<u32>,
+    /// How often those who waited there were killed.
+    pub kills: Cell<u32>,
     /// One for all tables, as without SPLIT_PTLOCK_CPUS.
     page_table_lock: SpinLock,
     /// Those of each CPU's own tables, in benchmarks that split it.
@@ -441,7 +443,8 @@ impl World {
             mm.vmas.get_mut().clear();
             mm.pmds.get_mut().clear();
             mm.mmap_lock.reset();
-            mm.userfaults.set(false);
+            mm.userfaults.set(0);
+            mm.kills.set(0);
             mm.page_table_lock = SpinLock::default();
             mm.split_locks.clear();
             mm.write_protect_seq = SeqCount::default();

@@ -55,7 +55,7 @@ impl Campaign {
         let mask = if driver { mask & rng.next_u64() | DRIVER_KINDS } else { mask };
         let mask = if concurrent { mask & PHASE_KINDS } else { mask };
         bytes[8..HEADER_BYTES].copy_from_slice(&mask.to_le_bytes());
-        if concurrent && scenes && rng.next_u64() & 1 == 0 {
+        if concurrent && scenes && rng.next_u64() & 3 != 0 {
             scene(&mut rng, bytes);
         } else if concurrent {
             phases(&mut rng, bytes);

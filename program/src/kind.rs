@@ -160,24 +160,13 @@ impl Kind {
 
     /// Whether its steps are marked (`docs/steps.md`), so that it can run beside others.
     pub const fn has_marks(self) -> bool {
-        !matches!(
-            self,
-            Kind::LockPage
-                | Kind::UnlockPage
-                | Kind::UffdRegister
-                | Kind::UffdRegisterSigbus
-                | Kind::UffdUnregister
-                | Kind::UffdCopy
-                | Kind::UffdZeroPage
-                | Kind::UffdWake
-        )
+        !matches!(self, Kind::LockPage | Kind::UnlockPage)
     }
 
-    /// Whether later steps meet what it leaves behind (a folio lock, an armed VMA, a device's
-    /// entry) in ways that have no marks yet.
+    /// Whether later steps meet what it leaves behind (a folio lock, a device's entry) in ways that have
+    /// no marks yet.
     pub const fn outlasts_marks(self) -> bool {
-        matches!(self, Kind::MigrateVmaSetup | Kind::MigrateDeviceRange)
-            || matches!(self, Kind::LockPage | Kind::UffdRegister | Kind::UffdRegisterSigbus)
+        matches!(self, Kind::MigrateVmaSetup | Kind::MigrateDeviceRange | Kind::LockPage)
     }
 
     /// How often random bytes draw this kind, of [`Kind::TOTAL_WEIGHT`].

@@ -151,6 +151,16 @@ pub enum Mark {
     StartIsolate { place: Place },
     /// `test_pages_isolated`, `undo_isolate_page_range`. Sees whether nothing is left in them.
     UndoIsolate,
+    /// A fault finds nothing in a VMA that is registered with userfaultfd, and waits for it or, if
+    /// `sigbus`, must not. Sees whether that is so.
+    Userfault { mm: MmId, vpn: u32, sigbus: bool },
+    /// The fault that waits is killed: nobody else can go on. Sees nothing.
+    Killed,
+    /// An operation on a userfaultfd is refused. Sees the error.
+    UffdRefused { mm: MmId },
+    /// UFFDIO_COPY, UFFDIO_ZEROPAGE of one page, the `index`-th; `placed`: the copy. Sees the entry, or
+    /// no: something is there.
+    UffdFill { mm: MmId, vpn: u32, index: u32, placed: Option<Place> },
     /// A step of collapse, below this PMD.
     Collapse { mm: MmId, pmd: u32, mark: CollapseMark },
     /// `folio_is_longterm_pinnable`. Sees whether it is.
@@ -263,6 +273,9 @@ impl Mark {
             | Mark::Flush { mm, .. }
             | Mark::Protect { mm, .. }
             | Mark::MovePte { mm, .. }
+            | Mark::Userfault { mm, .. }
+            | Mark::UffdRefused { mm }
+            | Mark::UffdFill { mm, .. }
             | Mark::MovePmd { mm, .. }
             | Mark::Collapse { mm, .. }
             | Mark::MustCopy { mm, .. }
@@ -314,6 +327,10 @@ impl Mark {
             Mark::FreeTable { .. } => "free-table",
             Mark::Protect { .. } => "protect",
             Mark::MovePte { .. } => "move-pte",
+            Mark::Userfault { .. } => "userfault",
+            Mark::Killed => "killed",
+            Mark::UffdRefused { .. } => "uffd-refused",
+            Mark::UffdFill { .. } => "uffd-fill",
             Mark::MovePmd { .. } => "move-pmd",
             Mark::Collapse { mark, .. } => mark.name(),
             Mark::Child { .. } => "child",

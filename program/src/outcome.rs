@@ -12,6 +12,8 @@ pub enum Errno {
     ENOENT,
     EEXIST,
     EPERM,
+    /// The task was killed.
+    EINTR,
     /// The access raised SIGSEGV.
     SIGSEGV,
     /// The access raised SIGBUS.

@@ -44,11 +44,11 @@ const USE: [Kind; 24] = {
         Write,
         Write,
         Write,
-        Write,
-        Write,
         Read,
         Read,
         Read,
+        PinFast,
+        PinFast,
         PinFast,
         PinFast,
         PinFast,
@@ -62,8 +62,7 @@ const USE: [Kind; 24] = {
     ]
 };
 
-/// Kinds that take pages away or change what they are, as often as they are listed; one that has no
-/// marks yet is passed over.
+/// Kinds that take pages away or change what they are, as often as they are listed.
 const CHANGE: [Kind; 24] = {
     use Kind::*;
     [
@@ -92,6 +91,33 @@ const CHANGE: [Kind; 24] = {
         PinLongterm,
         LruAddDrainAll,
     ]
+};
+
+/// Who changes an area while others fault in it, and who they are, as often as they are listed.
+const UNDER: [Kind; 16] = {
+    use Kind::*;
+    [
+        Munmap,
+        Munmap,
+        Munmap,
+        Munmap,
+        Mprotect,
+        Mprotect,
+        Mremap,
+        Mremap,
+        Collapse,
+        Collapse,
+        UffdRegister,
+        UffdRegisterSigbus,
+        UffdRegisterSigbus,
+        UffdRegisterSigbus,
+        UffdRegisterSigbus,
+        Fork,
+    ]
+};
+const FAULTING: [Kind; 8] = {
+    use Kind::*;
+    [Write, Write, Write, Write, Write, Read, PopulateWrite, UffdCopy]
 };
 
 /// What a driver does, as often as it is listed: before, with pages, and to them.
@@ -165,6 +191,8 @@ enum Theme {
     Crossing,
     /// Two drivers do the same to a page, and a third CPU needs it.
     Against(Kind),
+    /// Faults at pages that are not there, while somebody changes the area.
+    Faulting,
     /// Everybody moves pages, to where they may be pinned for good or out of a block.
     Moving,
 }
@@ -193,6 +221,8 @@ struct Scene<'a> {
     small: bool,
     /// This CPU is on the way when two others begin something.
     third: Option<u8>,
+    /// It is about faults beside changes of their area, which this CPU makes.
+    changer: Option<u8>,
 }
 
 /// Replaces what follows the header by a scene.
@@ -205,8 +235,28 @@ pub(crate) fn scene(rng: &mut SplitMix64, bytes: &mut [u8]) {
     }
     let device = u8::from(rng.next_u64() & 3 == 0);
     let (areas, page, area, third, beside, never, small) = (0, 0, 0, None, false, false, false);
-    let mut scene =
-        Scene { rng, mask, driver, device, areas, page, area, beside, never, small, third };
+    let changer = None;
+    let mut scene = Scene {
+        rng,
+        mask,
+        driver,
+        device,
+        areas,
+        page,
+        area,
+        beside,
+        never,
+        small,
+        third,
+        changer,
+    };
+    if !driver && scene.chance(3) {
+        scene.changer = Some(scene.below(2));
+    }
+    if scene.changer.is_some() && scene.chance(2) {
+        // Mostly on machines that fault without mmap_lock.
+        bytes[6] = bytes[6] & 0x0F | (3 + scene.below(9)) << 4;
+    }
     scene.never = scene.chance(2);
     if scene.never {
         // Small pages only, and small machines have two or three CPUs.
@@ -245,6 +295,10 @@ impl Scene<'_> {
         record[1] = 0xF0 | (SLICES_A_RECORD as u8 - 1);
         let mut cpu = self.below(3);
         let style = self.below(4);
+        if let Some(changer) = self.changer {
+            // Mostly a fault is on its way when the change comes, or the other way round.
+            cpu = if self.chance(3) { changer } else { 1 - changer };
+        }
         if let Some(third) = self.third {
             cpu = third;
         }
@@ -256,6 +310,8 @@ impl Scene<'_> {
                     1 | 2 => 1 + self.below(3),
                     _ => DONE,
                 },
+                _ if self.changer.is_some() && nth % 2 == 1 => DONE,
+                _ if self.changer.is_some() => 4 + self.below(11),
                 // One goes some way, another one all of it.
                 0 | 1 if nth % 2 == 1 => DONE,
                 0 | 1 => 1 + self.below(20),
@@ -268,6 +324,10 @@ impl Scene<'_> {
                 }
             };
             (pair[0], pair[1]) = (cpu, far);
+            if self.changer.is_some() {
+                cpu = 1 - cpu.min(1);
+                continue;
+            }
             let more = if self.third.is_some() { 0 } else { self.below(2) };
             cpu = (cpu + 1 + more) % 3;
         }
@@ -288,6 +348,7 @@ impl Scene<'_> {
         let theme = self.theme();
         match theme {
             Theme::Moving => self.spread(records),
+            Theme::Faulting => self.partly(records),
             _ => self.begin(records),
         }
         let device = self.device;
@@ -342,12 +403,29 @@ impl Scene<'_> {
         if self.third.is_some() {
             return Theme::Against(AGAINST[usize::from(self.below(4))]);
         }
+        if self.changer.is_some() && (self.area == 0 || !self.chance(4)) {
+            return Theme::Faulting;
+        }
         match self.below(8) {
             0 => Theme::Same(self.of(&CHANGE)),
             1 => Theme::Moving,
             2 if !self.driver => Theme::Moving,
             2..6 if self.driver => Theme::Crossing,
             _ => Theme::Any,
+        }
+    }
+
+    /// A page of the area, or two, and with them its table and its anon_vma.
+    fn partly<'a>(&mut self, records: &mut impl ExactSizeIterator<Item = &'a mut [u8]>) {
+        let steps = 1 + self.below(2);
+        for (nth, record) in (0..steps).zip(records.by_ref()) {
+            let last = nth > 0 && self.chance(2);
+            let cpu = self.below(3);
+            self.step(record, if last { Kind::LruAddDrainAll } else { Kind::Write }, cpu);
+            (record[2], record[4], record[7]) = (0, self.page, 0x10);
+            if nth > 0 {
+                record[4] = (self.page + 1) % 3;
+            }
         }
     }
 
@@ -382,12 +460,28 @@ impl Scene<'_> {
         records: &mut impl ExactSizeIterator<Item = &'a mut [u8]>,
     ) {
         let against = self.third.is_some();
-        let cpus = 2 + u8::from(against || self.chance(2));
-        let more = if against { 0 } else { self.below(5).saturating_sub(2) };
-        let changer = self.below(cpus);
+        let faulting = matches!(theme, Theme::Faulting);
+        let few = faulting && !self.chance(4);
+        let cpus = 2 + u8::from(!few && (against || self.chance(2)));
+        let more = if against || few { 0 } else { self.below(5).saturating_sub(2) };
+        let under = UNDER[usize::from(self.below(16))];
+        // An area that is made in the phase is named by those who come later in the text, one that is
+        // unmapped by those who come earlier.
+        let changer = match under {
+            _ if !faulting => self.below(cpus),
+            Kind::Mremap if !self.chance(4) => 0,
+            _ => cpus - 1,
+        };
+        let first = match self.changer {
+            Some(cpu) if faulting => cpu + cpus - changer,
+            _ => 0,
+        };
         for (nth, record) in (0..).zip(records.by_ref().take((cpus + more).into())) {
-            let changes = nth == changer || self.chance(3);
+            let changes = nth == changer || !few && self.chance(3);
             let kind = match theme {
+                Theme::Faulting if nth == changer => under,
+                Theme::Faulting if changes => UNDER[usize::from(self.below(16))],
+                Theme::Faulting => FAULTING[usize::from(self.below(8))],
                 Theme::Same(kind) => kind,
                 Theme::Against(_) if Some(nth) == self.third => NEEDS[usize::from(self.below(4))],
                 Theme::Against(kind) => kind,
@@ -398,8 +492,9 @@ impl Scene<'_> {
                     self.driven(1 + usize::from(changes), kind)
                 }
             };
-            self.step(record, kind, nth % cpus);
+            self.step(record, kind, (first + nth) % cpus);
             let (all, mm) = match theme {
+                Theme::Faulting => (changes && !self.chance(4), 0),
                 Theme::Any => (changes && (kind == Kind::Munmap || self.chance(8)), record[2]),
                 Theme::Same(_) => (self.chance(4), self.below(2)),
                 // A child faults, its parent's pages move.
@@ -412,8 +507,20 @@ impl Scene<'_> {
             if against && !self.chance(4) {
                 (record[4], record[7]) = (self.page, 0x10);
             }
+            if faulting && !changes {
+                // At its page, or another one of the table.
+                let page = if self.chance(4) { self.page } else { self.page + 1 };
+                (record[4], record[7]) = (page, 0x10);
+                let moved = self.areas - 1;
+                if moved > self.area + u8::from(self.beside) {
+                    (record[3], record[4]) = (moved, self.page);
+                }
+            }
             if all {
                 (record[4], record[7]) = (0, 0xFF);
+            }
+            if kind == Kind::Mremap {
+                self.areas += 1;
             }
             record[1] |= u8::from(nth > 0) << 7;
         }
@@ -423,7 +530,7 @@ impl Scene<'_> {
     fn of(&mut self, kinds: &[Kind; 24]) -> Kind {
         loop {
             let kind = kinds[usize::from(self.below(24))];
-            if kind.has_marks() && !(kind == Kind::SplitFolio && self.small) {
+            if !(kind == Kind::SplitFolio && self.small) {
                 return kind;
             }
         }
@@ -441,7 +548,8 @@ impl Scene<'_> {
         let kind = kinds.get(other).copied().unwrap_or(Kind::MmapAnon);
         self.step(record, kind, 0);
         (record[2], record[4], record[5]) = (0, 0, 0);
-        let len = LENS[usize::from(self.below(LENS.len() as u8))];
+        let longer = u8::from(self.changer.is_some());
+        let len = LENS[usize::from(longer + self.below(LENS.len() as u8 - longer))];
         self.small = self.never || len > 3;
         (record[6], record[7]) = (len, 0);
         record[8] = if self.chance(16) { 1 } else { 2 };

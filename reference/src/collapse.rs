@@ -36,7 +36,12 @@ impl State {
                 Pmd::None => return fail(Errno::EINVAL),
                 Pmd::Table => match self.collapse_scan(mm, pmd, vma, None) {
                     Err(Stop::Fail(Errno::EBUSY)) => return fail(Errno::EBUSY),
-                    Ok(scanned) => match self.collapse_huge_page(mm, pmd, vma, scanned == Scanned::NotPresent)? {
+                    Ok(scanned) => match self.collapse_huge_page(
+                        mm,
+                        pmd,
+                        vma,
+                        scanned == Scanned::NotPresent,
+                    )? {
                         Ok(()) => {}
                         Err(stop) => result = Err(stop),
                     },

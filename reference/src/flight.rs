@@ -1,7 +1,7 @@
 //! An operation of a concurrent phase between its first mark and its last: how far it is, and what
 //! it must return (`docs/steps.md`).
 
-use program::{Advice, Call, Entry, Errno, HandleId, MmId, Op, Range, Ret, Span};
+use program::{Advice, Call, Entry, Errno, HandleId, MmId, Op, Range, Ret, Span, Uffdio};
 
 use crate::device::{Migration, count};
 use crate::mm::Page;
@@ -33,7 +33,17 @@ pub(crate) struct Flight {
     pub copied: Vec<u64>,
 }
 reuse_clone!(Flight {
-    number, now, void, done, error, missed, left, open, moved, last_fail, copied
+    number,
+    now,
+    void,
+    done,
+    error,
+    missed,
+    left,
+    open,
+    moved,
+    last_fail,
+    copied
 });
 
 impl State {
@@ -95,6 +105,11 @@ impl State {
             Op::Madvise { range, advice: Advice::PopulateRead | Advice::PopulateWrite, .. } => {
                 failed.or_else(|| (done == u32::from(range.len)).then_some(Ret::Ok(0)))
             }
+            Op::Uffd { range, uffdio: Uffdio::Copy | Uffdio::ZeroPage, .. } => match failed {
+                Some(error) if done == 0 => Some(error),
+                Some(_) => Some(Ret::Ok(done)),
+                None => whole(range),
+            },
             Op::Madvise { advice: Advice::Collapse, .. } => {
                 Some(flight.last_fail.map_or(Ret::Ok(0), Ret::Err))
             }

@@ -2,8 +2,9 @@
 //! (`docs/steps.md` is the table).
 
 use program::{
-    Access, Advice, Birth, Call, Entry as EntryPoint, EntryKind, Errno, FILE_PAGES, Foll, HandleId, Mark,
-    MmId, ObjectId, Op, PageRef, Place, Seen, Site, Span, VmaFlags, on_disk, written,
+    Access, Advice, Birth, Call, Entry as EntryPoint, EntryKind, Errno, FILE_PAGES, Foll, HandleId,
+    Mark, MmId, ObjectId, Op, PageRef, Place, Ret, Seen, Site, Span, Uffd, Uffdio, VmaFlags,
+    on_disk, written,
 };
 
 use crate::flight::{Flight, span};
@@ -13,6 +14,7 @@ use crate::ledger::FolioId;
 use crate::madvise::advised;
 use crate::mm::{Entry, Mapped, Page, Pmd};
 use crate::state::State;
+use crate::userfaultfd::registers;
 
 impl State {
     /// Carries out one mark; what it saw.
@@ -161,6 +163,28 @@ impl State {
             }
             Mark::Device(mark) => self.device_mark(call, flight, mark),
             Mark::Vmas { mm, span } => self.change_vmas(op, call, mm, span),
+            Mark::Userfault { .. } | Mark::Killed => self.userfault_mark(op, flight, mark),
+            Mark::UffdRefused { mm } => {
+                let Op::Uffd { range, uffdio, .. } = *op else { return None };
+                let refused = self.uffd_check(mm, call.layout.span(range), uffdio).err()?;
+                flight.error = Some(refused);
+                Some(Seen::Ret(Ret::Err(refused)))
+            }
+            Mark::UffdFill { mm, vpn, index, placed } => {
+                let Op::Uffd { uffdio, .. } = *op else { return None };
+                let copy = uffdio == Uffdio::Copy;
+                if self.entry(mm, vpn).is_some() || self.pmd(mm, vpn / self.ptes) != Pmd::Table {
+                    flight.error = Some(Errno::EEXIST);
+                    return Some(Seen::Flag(false));
+                }
+                self.advance(call, flight, vpn, 1)?;
+                self.uffd_map(
+                    mm,
+                    vpn,
+                    if copy { Some((placed?, written(call.number, index))) } else { None },
+                )?;
+                Some(self.seen_entry(mm, vpn))
+            }
             Mark::Collapse { mm, pmd, mark } => self.collapse_mark(call, flight, mm, pmd, mark),
             _ => match *op {
                 Op::Gup { handle, entry, foll, write, longterm, .. } => {
@@ -476,6 +500,15 @@ impl State {
             Op::Mprotect { prot, .. } => {
                 let flags = self.vma(mm, start)?.flags;
                 self.set_vma_flags(mm, start, end, VmaFlags { prot, ..flags });
+            }
+            Op::Uffd { uffdio, .. } => {
+                let uffd = registers(uffdio)?;
+                let flags = self.vma(mm, start)?.flags;
+                if uffd != Uffd::None && flags.uffd != Uffd::None {
+                    return None;
+                }
+                self.armed |= uffd == Uffd::Missing;
+                self.set_vma_flags(mm, start, end, VmaFlags { uffd, ..flags });
             }
             Op::Madvise { advice, .. } => {
                 let flags = advised(self.vma(mm, start)?.flags, advice);

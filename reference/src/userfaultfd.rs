@@ -1,7 +1,10 @@
 //! userfaultfd, mode "missing" (ops 2, B15, decision 13).
 
-use program::{Birth, Errno, MmId, Ret, Site, Span, Uffd, Uffdio, VmaFlags, written};
+use program::{
+    Birth, Errno, Mark, MmId, Op, Place, Ret, Seen, Site, Span, Uffd, Uffdio, VmaFlags, written,
+};
 
+use crate::flight::Flight;
 use crate::mm::{Entry, Page, Pmd};
 use crate::state::{Done, State, Stop, fail};
 use crate::vma::Vma;
@@ -17,10 +20,9 @@ impl State {
         match uffdio {
             Uffdio::Register => {
                 self.armed = true;
-                self.uffd_set(mm, span, Uffd::Missing)
+                self.uffd_set(mm, span, uffdio)
             }
-            Uffdio::RegisterSigbus => self.uffd_set(mm, span, Uffd::Sigbus),
-            Uffdio::Unregister => self.uffd_set(mm, span, Uffd::None),
+            Uffdio::RegisterSigbus | Uffdio::Unregister => self.uffd_set(mm, span, uffdio),
             Uffdio::Copy => return self.uffd_fill(mm, span, true),
             Uffdio::ZeroPage => return self.uffd_fill(mm, span, false),
             // Nobody sleeps between steps.
@@ -29,12 +31,16 @@ impl State {
         .map(|()| Ret::Ok(0))
     }
 
-    /// Registers or unregisters every VMA of the range, or none.
-    fn uffd_set(&mut self, mm: MmId, span: Span, uffd: Uffd) -> Done {
-        self.mmap_write_lock(mm)?;
+    /// Why an operation is refused, whatever the pages are.
+    pub fn uffd_check(&self, mm: MmId, span: Span, uffdio: Uffdio) -> Result<(), Errno> {
         let Span { start, end } = span;
+        let Some(uffd) = registers(uffdio) else {
+            let registered = |vma: &Vma| end <= vma.end && vma.flags.uffd != Uffd::None;
+            let found = self.vma(mm, start).filter(registered);
+            return found.map(drop).ok_or(Errno::ENOENT);
+        };
         let vmas = self.mm(mm).vmas.iter().filter(|vma| vma.intersects(start, end));
-        let errors = vmas.clone().filter_map(|vma| {
+        let mut errors = vmas.clone().filter_map(|vma| {
             let foreign = vma.flags.uffd != Uffd::None && vma.flags.uffd != uffd;
             match vma.is_anonymous() {
                 false => Some(Errno::EINVAL),
@@ -42,11 +48,17 @@ impl State {
             }
         });
         if vmas.clone().next().is_none() {
-            return fail(Errno::EINVAL);
+            return Err(Errno::EINVAL);
         }
-        if let Some(errno) = errors.clone().next() {
-            return fail(errno);
-        }
+        errors.next().map_or(Ok(()), Err)
+    }
+
+    /// Registers or unregisters every VMA of the range, or none.
+    fn uffd_set(&mut self, mm: MmId, span: Span, uffdio: Uffdio) -> Done {
+        self.mmap_write_lock(mm)?;
+        self.uffd_check(mm, span, uffdio).map_err(Stop::Fail)?;
+        let uffd = registers(uffdio).unwrap_or(Uffd::None);
+        let Span { start, end } = span;
         let mut at = start;
         while let Some(vma) = self.vma_from(mm, at).filter(|vma| vma.start.max(at) < end) {
             let (first, last) = (vma.start.max(at), vma.end.min(end));
@@ -63,10 +75,9 @@ impl State {
         if self.vma(mm, span.start).is_some_and(|vma| !vma.flags.shared) {
             self.anon_vma_prepare(mm, span.start);
         }
-        let registered = |vma: &Vma| span.end <= vma.end && vma.flags.uffd != Uffd::None;
-        let Some(vma) = self.vma(mm, span.start).filter(registered) else {
-            return fail(Errno::ENOENT);
-        };
+        let uffdio = if copy { Uffdio::Copy } else { Uffdio::ZeroPage };
+        self.uffd_check(mm, span, uffdio).map_err(Stop::Fail)?;
+        let Some(vma) = self.vma(mm, span.start) else { return fail(Errno::ENOENT) };
         for vpn in span.start..span.end {
             let filled = vpn - span.start;
             match self.uffd_fill_page(mm, vpn, &vma, copy, filled) {
@@ -107,5 +118,51 @@ impl State {
             Uffd::Sigbus => fail(Errno::SIGBUS),
             Uffd::Missing => Err(Stop::Userfault),
         }
+    }
+
+    /// The mark of a fault that finds nothing where userfaultfd is to be told, or was killed in the wait.
+    pub fn userfault_mark(&self, op: &Op, flight: &mut Flight, mark: Mark) -> Option<Seen> {
+        let Mark::Userfault { mm, vpn, sigbus } = mark else {
+            flight.error = Some(Errno::EINTR);
+            return Some(Seen::Nothing);
+        };
+        let uffd = self.vma(mm, vpn)?.flags.uffd;
+        if sigbus {
+            let signal = matches!(op, Op::Read { .. } | Op::Write { .. });
+            flight.error = Some(if signal { Errno::SIGBUS } else { Errno::EFAULT });
+            flight.last_fail = Some(Errno::EINVAL); // SCAN_FAIL
+        }
+        let missing = match self.pmd(mm, vpn / self.ptes) {
+            Pmd::None => true,
+            Pmd::Table => self.entry(mm, vpn).is_none(),
+            Pmd::Huge(_) => false,
+        };
+        Some(Seen::Flag(missing && uffd != Uffd::None && (sigbus || uffd == Uffd::Missing)))
+    }
+
+    /// The mark of a page filled in: a copy, from there and with that content, or the zero page.
+    pub fn uffd_map(&mut self, mm: MmId, vpn: u32, copy: Option<(Place, u64)>) -> Option<()> {
+        let vma = self.vma(mm, vpn).filter(|vma| vma.flags.uffd != Uffd::None)?;
+        match copy {
+            Some((place, data)) => {
+                let folio = self.born(Birth::Anon(mm, vpn), 0, place, true);
+                self.map_new_anon(mm, vpn, folio, data, vma.is_readable(), vma.is_writable());
+            }
+            None => {
+                let entry = Entry::present(Page::Zero, vma.is_readable(), false);
+                self.set_entry(mm, vpn, Some(entry));
+            }
+        }
+        Some(())
+    }
+}
+
+/// What a VMA is registered for by the operation, if it is one that registers or unregisters.
+pub(crate) fn registers(uffdio: Uffdio) -> Option<Uffd> {
+    match uffdio {
+        Uffdio::Register => Some(Uffd::Missing),
+        Uffdio::RegisterSigbus => Some(Uffd::Sigbus),
+        Uffdio::Unregister => Some(Uffd::None),
+        Uffdio::Copy | Uffdio::ZeroPage | Uffdio::Wake => None,
     }
 }

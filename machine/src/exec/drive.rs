@@ -96,6 +96,10 @@ impl Executor<'_> {
             }
             let plain = self.crowded | self.interrupted == 0 && self.grace == 0 && !self.fair;
             let moved = if self.count == 0 {
+                if self.relief.is_some_and(|relief| relief()) {
+                    self.woken();
+                    continue;
+                }
                 return self.at_rest();
             } else if plain && (self.count > 1 || S::OBSERVES) {
                 self.sprint(strategy)

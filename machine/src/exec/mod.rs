@@ -110,6 +110,7 @@ pub struct Executor<'w> {
     slots: Vec<Slot<'w>>,
     cpus: Vec<Cpu>,
     state: Option<&'w dyn Fn() -> u64>,
+    relief: Option<&'w dyn Fn() -> bool>,
     /// CPUs that can move: their task is ready, or a call waits for them.
     runnable: u128,
     /// How many they are.
@@ -145,6 +146,7 @@ impl<'w> Executor<'w> {
             slots: Vec::new(),
             cpus: (0..cpus).map(|_| Cpu::default()).collect(),
             state: None,
+            relief: None,
             runnable: 0,
             count: 0,
             crowded: 0,
@@ -171,6 +173,12 @@ impl<'w> Executor<'w> {
     /// addresses); locks of this crate are known. Without it no lasso is ever proven.
     pub fn set_state(&mut self, state: &'w dyn Fn() -> u64) {
         self.state = Some(state);
+    }
+
+    /// What happens when nobody can move: says whether it woke somebody, by the machine's means. Without it,
+    /// or if it did not, the run is over.
+    pub fn set_relief(&mut self, relief: &'w dyn Fn() -> bool) {
+        self.relief = Some(relief);
     }
 
     /// Adds a task to a CPU. Each has a name of its own.

@@ -107,6 +107,7 @@ pub const ERRNOS: &Words<Errno> = &[
     ("ENOMEM", Errno::ENOMEM),
     ("EAGAIN", Errno::EAGAIN),
     ("EBUSY", Errno::EBUSY),
+    ("EINTR", Errno::EINTR),
     ("EINVAL", Errno::EINVAL),
     ("ENOENT", Errno::ENOENT),
     ("EEXIST", Errno::EEXIST),
