@@ -23,6 +23,7 @@ pub mod outcome;
 pub mod program;
 pub mod rng;
 mod scene;
+mod scene_kinds;
 pub mod schedule;
 pub mod shape;
 pub mod snapshot;

@@ -10,174 +10,8 @@ use crate::codec::{HEADER_BYTES, RECORD_BYTES, SCHEDULE_KIND, SLICES_A_RECORD, w
 use crate::generate::PHASE_KINDS;
 use crate::kind::Kind;
 use crate::rng::SplitMix64;
-
-/// Kinds that prepare, as often as they are listed.
-const BEFORE: [Kind; 16] = [
-    Kind::Write,
-    Kind::Write,
-    Kind::Write,
-    Kind::Write,
-    Kind::Write,
-    Kind::PopulateWrite,
-    Kind::Read,
-    Kind::Read,
-    Kind::LruAddDrainAll,
-    Kind::LruAddDrainAll,
-    Kind::Fork,
-    Kind::Fork,
-    Kind::Mprotect,
-    Kind::Mprotect,
-    Kind::Pin,
-    Kind::Get,
-];
-
-/// Kinds that use pages, as often as they are listed.
-const USE: [Kind; 24] = {
-    use Kind::*;
-    [
-        Write,
-        Write,
-        Write,
-        Write,
-        Write,
-        Write,
-        Write,
-        Write,
-        Write,
-        Read,
-        Read,
-        Read,
-        PinFast,
-        PinFast,
-        PinFast,
-        PinFast,
-        PinFast,
-        GetFast,
-        GetFast,
-        Pin,
-        Get,
-        Unpin,
-        Put,
-        PopulateWrite,
-    ]
-};
-
-/// Kinds that take pages away or change what they are, as often as they are listed.
-const CHANGE: [Kind; 24] = {
-    use Kind::*;
-    [
-        Munmap,
-        Munmap,
-        Munmap,
-        DontNeed,
-        DontNeed,
-        DontNeed,
-        Mprotect,
-        Mprotect,
-        Mprotect,
-        Mprotect,
-        Mprotect,
-        Fork,
-        Fork,
-        Fork,
-        Fork,
-        Migrate,
-        Migrate,
-        Migrate,
-        SplitFolio,
-        Collapse,
-        Mremap,
-        HugePage,
-        PinLongterm,
-        LruAddDrainAll,
-    ]
-};
-
-/// Who changes an area while others fault in it, and who they are, as often as they are listed.
-const UNDER: [Kind; 16] = {
-    use Kind::*;
-    [
-        Munmap,
-        Munmap,
-        Munmap,
-        Munmap,
-        Mprotect,
-        Mprotect,
-        Mremap,
-        Mremap,
-        Collapse,
-        Collapse,
-        UffdRegister,
-        UffdRegisterSigbus,
-        UffdRegisterSigbus,
-        UffdRegisterSigbus,
-        UffdRegisterSigbus,
-        Fork,
-    ]
-};
-const FAULTING: [Kind; 8] = {
-    use Kind::*;
-    [Write, Write, Write, Write, Write, Read, PopulateWrite, UffdCopy]
-};
-
-/// What a driver does, as often as it is listed: before, with pages, and to them.
-const DRIVER: [[Kind; 6]; 3] = {
-    use Kind::*;
-    [
-        [ToDevice, ToDevice, ToDevice, ToDevice, Fork, MakeDeviceExclusive],
-        [HmmRangeFault, HmmRangeFault, DeviceRead, DeviceWrite, Read, Write],
-        [ToDevice, ToDevice, ToDevice, ToSystem, DeviceEvict, MakeDeviceExclusive],
-    ]
-};
-
-/// Beginnings that chance seldom makes: pages that a child has too, on the LRU or in a device; and then
-/// another one, in somebody's batch.
-const OPENINGS: [[Kind; 4]; 2] = {
-    use Kind::*;
-    [[Write, LruAddDrainAll, Fork, Write], [Write, ToDevice, Fork, Write]]
-};
-
-/// Where there is a driver: who uses the page, and who moves it.
-const CROSSING: [[Kind; 8]; 2] = {
-    use Kind::*;
-    [
-        [HmmRangeFault, HmmRangeFault, HmmRangeFault, DeviceRead, DeviceWrite, Read, Read, Write],
-        [ToDevice, ToDevice, ToDevice, ToDevice, ToDevice, DeviceEvict, DeviceEvict, ToSystem],
-    ]
-};
-
-/// What two do to the page that a third needs.
-const AGAINST: [Kind; 4] =
-    [Kind::ToDevice, Kind::DeviceEvict, Kind::DeviceEvict, Kind::DeviceEvict];
-/// Who that is.
-const NEEDS: [Kind; 4] = [Kind::Read, Kind::Write, Kind::Write, Kind::DeviceWrite];
-
-/// Who takes pages off the LRU to move them elsewhere, as often as they are listed; and where there is a
-/// driver, whose pages are on none.
-const MOVE: [[Kind; 8]; 2] = {
-    use Kind::*;
-    [
-        [
-            PinLongterm,
-            PinLongterm,
-            PinLongterm,
-            PinLongtermFast,
-            Migrate,
-            Migrate,
-            Migrate,
-            Offline,
-        ],
-        [
-            PinLongterm,
-            PinLongterm,
-            PinLongterm,
-            PinLongtermFast,
-            Fork,
-            DeviceEvict,
-            DeviceEvict,
-            Offline,
-        ],
-    ]
+use crate::scene_kinds::{
+    AGAINST, ARMED, BEFORE, CHANGE, CROSSING, DRIVER, FAULTING, MOVE, NEEDS, OPENINGS, UNDER, USE,
 };
 
 /// What a phase is made of.
@@ -193,6 +27,8 @@ enum Theme {
     Against(Kind),
     /// Faults at pages that are not there, while somebody changes the area.
     Faulting,
+    /// The same where somebody else is to fill them in.
+    Armed,
     /// Everybody moves pages, to where they may be pinned for good or out of a block.
     Moving,
 }
@@ -349,6 +185,10 @@ impl Scene<'_> {
         match theme {
             Theme::Moving => self.spread(records),
             Theme::Faulting => self.partly(records),
+            Theme::Armed => {
+                self.partly(records);
+                self.arm(records);
+            }
             _ => self.begin(records),
         }
         let device = self.device;
@@ -404,7 +244,7 @@ impl Scene<'_> {
             return Theme::Against(AGAINST[usize::from(self.below(4))]);
         }
         if self.changer.is_some() && (self.area == 0 || !self.chance(4)) {
-            return Theme::Faulting;
+            return if self.chance(6) { Theme::Armed } else { Theme::Faulting };
         }
         match self.below(8) {
             0 => Theme::Same(self.of(&CHANGE)),
@@ -426,6 +266,16 @@ impl Scene<'_> {
             if nth > 0 {
                 record[4] = (self.page + 1) % 3;
             }
+        }
+    }
+
+    /// All of the area is registered with userfaultfd.
+    fn arm<'a>(&mut self, records: &mut impl ExactSizeIterator<Item = &'a mut [u8]>) {
+        let sigbus = self.chance(4);
+        let kind = if sigbus { Kind::UffdRegisterSigbus } else { Kind::UffdRegister };
+        for record in records.by_ref().take(1) {
+            self.step(record, kind, 0);
+            (record[2], record[4], record[7]) = (0, 0, 0xFF);
         }
     }
 
@@ -482,6 +332,7 @@ impl Scene<'_> {
                 Theme::Faulting if nth == changer => under,
                 Theme::Faulting if changes => UNDER[usize::from(self.below(16))],
                 Theme::Faulting => FAULTING[usize::from(self.below(8))],
+                Theme::Armed => ARMED[usize::from(changes)][usize::from(self.below(8))],
                 Theme::Same(kind) => kind,
                 Theme::Against(_) if Some(nth) == self.third => NEEDS[usize::from(self.below(4))],
                 Theme::Against(kind) => kind,
@@ -495,6 +346,7 @@ impl Scene<'_> {
             self.step(record, kind, (first + nth) % cpus);
             let (all, mm) = match theme {
                 Theme::Faulting => (changes && !self.chance(4), 0),
+                Theme::Armed => (self.chance(4), 0),
                 Theme::Any => (changes && (kind == Kind::Munmap || self.chance(8)), record[2]),
                 Theme::Same(_) => (self.chance(4), self.below(2)),
                 // A child faults, its parent's pages move.

@@ -104,7 +104,9 @@ impl Meaning<'_> {
         let Meaning { record, hints, cpu, .. } = *self;
         let (mms, areas) = (self.arena.mms(cpu) & !hints.ghosts, self.arena.areas(cpu));
         let any = MmId(mms.pick(record.mm())?);
-        if !kind.has_range() {
+        // These need an area that is registered.
+        let armed = matches!(kind, Kind::UffdUnregister | Kind::UffdCopy | Kind::UffdZeroPage);
+        if !kind.has_range() || armed {
             return None;
         }
         match self.focus {
