@@ -30,7 +30,9 @@ fn programs(seed: u64, count: u64) -> impl Iterator<Item = Program> {
 fn the_marks_of_a_step_are_the_step() {
     let (mut world, mut by_step, mut by_mark) = (World::new(), Reference::new(), Reference::new());
     let mut marks = 0;
-    let marked = |step: &Step| Kind::of(&step.op).has_marks();
+    // Who waits for userfaultfd is killed in a phase, and as a step it has no effect.
+    let waits = |step: &Step| Kind::of(&step.op) == Kind::UffdRegister;
+    let marked = |step: &Step| Kind::of(&step.op).has_marks() && !waits(step);
     for program in programs(11, 1500).filter(|program| program.steps().all(marked)) {
         let layout = Layout::of(&program);
         world.reset(&program.shape);

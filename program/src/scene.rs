@@ -186,7 +186,6 @@ impl Scene<'_> {
             Theme::Moving => self.spread(records),
             Theme::Faulting => self.partly(records),
             Theme::Armed => {
-                self.partly(records);
                 self.arm(records);
             }
             _ => self.begin(records),
@@ -269,7 +268,7 @@ impl Scene<'_> {
         }
     }
 
-    /// All of the area is registered with userfaultfd.
+    /// All of the area is registered with userfaultfd, and empty.
     fn arm<'a>(&mut self, records: &mut impl ExactSizeIterator<Item = &'a mut [u8]>) {
         let sigbus = self.chance(4);
         let kind = if sigbus { Kind::UffdRegisterSigbus } else { Kind::UffdRegister };
@@ -358,6 +357,9 @@ impl Scene<'_> {
             record[2] = mm;
             if against && !self.chance(4) {
                 (record[4], record[7]) = (self.page, 0x10);
+            }
+            if matches!(theme, Theme::Armed) {
+                (record[4], record[7]) = (self.page + self.below(2), 0x10);
             }
             if faulting && !changes {
                 // At its page, or another one of the table.
