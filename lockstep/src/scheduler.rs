@@ -39,14 +39,8 @@ impl Policy {
 
     /// Strategies that take turns in a hunt when none is asked for. (Reads-from needs several
     /// executions of one program, which are better spent on several programs.)
-    const MIX: [Policy; 6] = [
-        Policy::Own,
-        Policy::RandomWalk,
-        Policy::Own,
-        Policy::Pct,
-        Policy::RandomWalk,
-        Policy::Pos,
-    ];
+    const MIX: [Policy; 6] =
+        [Policy::Own, Policy::RandomWalk, Policy::Own, Policy::Pct, Policy::Own, Policy::Pos];
 
     /// Whose turn execution `index` of a hunt is.
     pub fn in_turn(index: u64) -> Policy {
