@@ -113,6 +113,7 @@ fn locked(trace: &mut Vec<Marked>) {
 }
 
 /// `hmm_range_fault` found nothing.
+#[expect(clippy::ptr_arg, reason = "a `Claim`")]
 fn cleared(trace: &mut Vec<Marked>) {
     let flags =
         |marked: &&mut Marked| matches!(marked.mark, Mark::Device(DeviceMark::Flags { .. }));
