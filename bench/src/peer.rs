@@ -95,6 +95,7 @@ impl StateMachineTest for Peer {
             assert_eq!(found, state.outcome);
         }
         assert_eq!(world.digest(), state.reference.digest());
+        assert_eq!(world.conduct(), None);
         world
     }
 }
