@@ -1,6 +1,7 @@
 //! The same programs in two processes whose environments have nothing in common: all that was seen is the
 //! same. `.ci/run` does it with 10,000 programs, a debug build and a release build.
 
+#[allow(dead_code, reason = "each test file uses some of it")]
 mod common;
 
 use std::process::Command;
