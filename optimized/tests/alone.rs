@@ -17,7 +17,10 @@ fn run(world: &mut World, program: &Program, mut check: impl FnMut(&World, &str)
     };
     // Steps that wait for what the program holds (a folio lock, an event, a migration under way)
     // never end; programs without are enough.
-    let waits = program.steps().any(|step| Kind::of(&step.op).outlasts_marks());
+    let waits = program
+        .steps()
+        .map(|step| Kind::of(&step.op))
+        .any(|kind| kind.outlasts_marks() || kind == Kind::UffdRegister);
     if waits {
         return;
     }

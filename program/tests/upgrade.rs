@@ -57,7 +57,7 @@ phase:
     let write = bytes.len() - 12;
     bytes[write + 3] = 1; // not an area of its own: the next one round, m0
     let now = Program::decode(&bytes);
-    assert!(now.to_string().contains("cpu1: write m1+1"), "{now}");
+    assert!(now.to_string().contains("cpu1: write m1\n"), "{now}");
     bytes[2] = 2;
     assert_eq!(Program::decode(&upgrade(&bytes).expect("version 2")), program);
 }

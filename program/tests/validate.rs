@@ -25,6 +25,8 @@ fn breaks_a_rule_naively(program: &Program) -> Option<String> {
                 None if object == Object::Mm(program::MmId(0)) => {}
                 None => return complain("names nobody's"),
                 Some(&(number, _, _)) if number >= user => return complain("is before"),
+                // An area is addresses: those are known before anything is there.
+                Some(_) if matches!(object, Object::Area(_)) => {}
                 Some(&(_, made_in, maker)) if made_in == phase && maker.cpu != step.cpu => {
                     return complain("races with the maker of");
                 }
