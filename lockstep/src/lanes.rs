@@ -126,6 +126,7 @@ pub fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
         | Mark::Isolate { folio }
         | Mark::Putback { folio }
         | Mark::Unwanted { folio }
+        | Mark::Unreached { folio }
         | Mark::Pinnable { folio }
         | Mark::Move { folio, .. }
         | Mark::CanSplit { folio, .. }

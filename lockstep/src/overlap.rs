@@ -77,7 +77,13 @@ pub fn folio(marked: &Marked) -> Option<Name> {
         (Mark::Hold { folio, .. } | Mark::Drop { folio, .. } | Mark::Dirty { folio }, _)
         | (Mark::Get { folio } | Mark::Put { folio } | Mark::Busy { folio }, _)
         | (Mark::Pinnable { folio } | Mark::Device(DeviceMark::BeginCoherent { folio }), _)
-        | (Mark::Isolate { folio } | Mark::Putback { folio } | Mark::Unwanted { folio }, _)
+        | (
+            Mark::Isolate { folio }
+            | Mark::Putback { folio }
+            | Mark::Unwanted { folio }
+            | Mark::Unreached { folio },
+            _,
+        )
         | (
             Mark::Move { folio, .. } | Mark::CanSplit { folio, .. } | Mark::Split { folio, .. },
             _,

@@ -298,9 +298,11 @@ fn of_mark(mark: Mark) -> Class {
         Mark::Hold { .. } | Mark::Drop { .. } | Mark::Get { .. } | Mark::Put { .. } => {
             Class::Refcount(Drift::Leak)
         }
-        Mark::Unwanted { .. } | Mark::Move { .. } | Mark::CanSplit { .. } | Mark::Split { .. } => {
-            Class::Refcount(Drift::Leak)
-        }
+        Mark::Unwanted { .. }
+        | Mark::Unreached { .. }
+        | Mark::Move { .. }
+        | Mark::CanSplit { .. }
+        | Mark::Split { .. } => Class::Refcount(Drift::Leak),
         Mark::Isolate { .. } | Mark::Putback { .. } => Class::Lru,
         Mark::Busy { .. } => Class::Lock,
         Mark::Vmas { .. }

@@ -266,8 +266,11 @@ impl World {
             self.folio_lock(cx, src).await;
         }
         self.folio_trylock(cx, dst);
-        if self.try_to_migrate(cx, src).await && self.frames.mapcount(src) == 0 {
-            return Ok(Unmap::To(dst));
+        if self.try_to_migrate(cx, src).await {
+            if self.frames.mapcount(src) == 0 {
+                return Ok(Unmap::To(dst));
+            }
+            self.mark(cx, || (Mark::Unreached { folio }, Seen::Flag(true)));
         }
         self.hit(Path::MigratePinned);
         self.migrate_folio_undo(cx, src, dst).await;

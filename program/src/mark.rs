@@ -131,6 +131,12 @@ pub enum Mark {
     Putback { folio: Name },
     /// An isolated folio turns out to be nobody's: it is freed. Sees whether it is.
     Unwanted { folio: Name },
+    /// An isolated folio is still mapped after all its entries were unmapped that `rmap_walk` finds: a
+    /// collapse has detached a table with one.
+    Unreached {
+        /// The folio.
+        folio: Name,
+    },
     /// A mapping becomes a migration entry. Sees the entry, or no: it may be pinned.
     Unmap { mm: MmId, vpn: u32 },
     /// A migration entry becomes a mapping: of where its folio went. `split`: at the end of a
@@ -346,6 +352,7 @@ impl Mark {
             Mark::Isolate { .. } => "isolate",
             Mark::Putback { .. } => "putback",
             Mark::Unwanted { .. } => "unwanted",
+            Mark::Unreached { .. } => "unreached",
             Mark::Unmap { .. } => "unmap",
             Mark::Restore { .. } => "restore",
             Mark::Move { .. } => "move",

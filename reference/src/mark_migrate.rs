@@ -78,6 +78,10 @@ impl State {
                 self.ledger.unrelate(id, Owner::Operation);
                 Some(Seen::Flag(unwanted))
             }
+            Mark::Unreached { folio } => {
+                flight.missed = true;
+                Some(Seen::Flag(self.is_beyond_reach(self.held(folio)?)))
+            }
             Mark::Unmap { mm, vpn } => self.unmap_entry(flight, mm, vpn),
             Mark::Restore { mm, vpn, split } => self.restore_entry(mm, vpn, split),
             Mark::Move { folio, placed } => {
@@ -127,6 +131,14 @@ impl State {
     fn held(&self, name: Name) -> Option<FolioId> {
         let id = self.ledger.find(name)?;
         self.ledger.folio(id).owners.contains(&Owner::Operation).then_some(id)
+    }
+
+    /// Whether an entry that maps it is in a table to which no walk comes.
+    fn is_beyond_reach(&self, id: FolioId) -> bool {
+        self.ledger.folio(id).owners.iter().any(|owner| match *owner {
+            Owner::Pte { mm, vpn, .. } => self.pmd(mm, vpn / self.ptes) == Pmd::None,
+            _ => false,
+        })
     }
 
     fn find(&self, op: &Op, flight: &mut Flight, mm: MmId, vpn: u32) -> Seen {
