@@ -112,7 +112,7 @@ pub fn mark_text(marked: &Marked, layout: &Layout, names: &Names) -> String {
         Mark::HasPinned { mm } | Mark::MmGone { mm } | Mark::Child { child: mm } => {
             format!("mm{}", mm.0)
         }
-        Mark::Vmas { mm, span } | Mark::Flush { mm, span } => {
+        Mark::Vmas { mm, span } | Mark::Flush { mm, span } | Mark::Invalidate { mm, span } => {
             format!("{}..{}", page(mm, span.start), names::page(layout, span.end - 1))
         }
         Mark::CopyFrom { page } => names.page_ref(page),

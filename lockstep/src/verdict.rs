@@ -306,6 +306,7 @@ fn of_mark(mark: Mark) -> Class {
         Mark::Isolate { .. } | Mark::Putback { .. } => Class::Lru,
         Mark::Busy { .. } => Class::Lock,
         Mark::Vmas { .. }
+        | Mark::Invalidate { .. }
         | Mark::Forbidden { .. }
         | Mark::Hole { .. }
         | Mark::AnonVma { .. }

@@ -127,7 +127,7 @@ fn a_divergence_tells_which_locks_were_held_at_each_mark() {
         let during = locks.iter().filter(|held| held.marks.contains(&at));
         let names: Vec<&str> = during.map(|held| held.name.as_str()).collect();
         let expected: &[&str] = match marked.mark {
-            Mark::Vmas { .. } | Mark::Flush { .. } => &["mmap_lock"],
+            Mark::Vmas { .. } | Mark::Invalidate { .. } | Mark::Flush { .. } => &["mmap_lock"],
             Mark::Protect { .. } => &["mmap_lock", "PTL"],
             _ => &[],
         };

@@ -53,6 +53,7 @@ impl World {
         self.mark(cx, || (Mark::Vmas { mm, span: new }, Seen::Nothing));
         self.vm_write_begin(vma.id).await;
         self.mirrors_invalidate(mm, old.start, old.end);
+        self.mark(cx, || (Mark::Invalidate { mm, span: old }, Seen::Nothing));
         let moved = self.move_page_tables(cx, mm, old, new.start, false).await;
         let whole = moved == old.end - old.start;
         if !whole {

@@ -137,6 +137,8 @@ pub enum Mark {
         /// The folio.
         folio: Name,
     },
+    /// `mmu_notifier_invalidate_range_start` of a move: no device maps the old place any more.
+    Invalidate { mm: MmId, span: Span },
     /// A mapping becomes a migration entry. Sees the entry, or no: it may be pinned.
     Unmap { mm: MmId, vpn: u32 },
     /// A migration entry becomes a mapping: of where its folio went. `split`: at the end of a
@@ -290,6 +292,7 @@ impl Mark {
             | Mark::MmGone { mm }
             | Mark::Child { child: mm }
             | Mark::Find { mm, .. }
+            | Mark::Invalidate { mm, .. }
             | Mark::Unmap { mm, .. }
             | Mark::Restore { mm, .. } => Some(mm),
             _ => None,
@@ -353,6 +356,7 @@ impl Mark {
             Mark::Putback { .. } => "putback",
             Mark::Unwanted { .. } => "unwanted",
             Mark::Unreached { .. } => "unreached",
+            Mark::Invalidate { .. } => "invalidate",
             Mark::Unmap { .. } => "unmap",
             Mark::Restore { .. } => "restore",
             Mark::Move { .. } => "move",

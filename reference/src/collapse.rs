@@ -1,6 +1,6 @@
 //! MADV_COLLAPSE (ops 2, B7, decision 16), and its marks.
 
-use program::{Birth, Call, CollapseMark, EntryKind, Errno, MmId, Ret, Seen, Site, Uffd};
+use program::{Birth, Call, CollapseMark, EntryKind, Errno, MmId, Ret, Seen, Site, Span, Uffd};
 
 use crate::flight::{Flight, span};
 use crate::ledger::FolioId;
@@ -248,6 +248,7 @@ impl State {
                 let table = self.pmd(mm, pmd) == Pmd::Table;
                 // The entries keep their pages, but nothing walks to them.
                 self.leave_stale_pmd(mm, pmd);
+                self.devices_unmap(mm, Span { start: pages.start, end: pages.end });
                 self.set_pmd(mm, pmd, Pmd::None);
                 Some(Seen::Flag(table))
             }

@@ -122,6 +122,15 @@ impl State {
         self.set_entry(mm, vpn, Some(Entry::present(entry.page, vma.is_readable(), write)));
     }
 
+    /// `mmu_notifier_invalidate_range_start`: the drivers lose what they map of the range.
+    pub fn devices_unmap(&mut self, mm: MmId, span: Span) {
+        for vpn in span.start..span.end {
+            if let Some(entry) = self.entry(mm, vpn).filter(|entry| entry.device.is_some()) {
+                self.set_entry(mm, vpn, Some(Entry { device: None, ..entry }));
+            }
+        }
+    }
+
     /// mprotect of an entry that is not present (B8): write is gone until a fault.
     pub fn without_write(&self, entry: Entry) -> Entry {
         let anon = matches!(entry.page, Page::Of(folio, _) if self.ledger.folio(folio).anon);

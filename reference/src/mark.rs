@@ -163,6 +163,12 @@ impl State {
             }
             Mark::Device(mark) => self.device_mark(call, flight, mark),
             Mark::Vmas { mm, span } => self.change_vmas(op, call, mm, span),
+            Mark::Invalidate { mm, span } => {
+                let Op::Mremap { range, .. } = *op else { return None };
+                let own = span == call.layout.span(range);
+                self.devices_unmap(mm, span);
+                own.then_some(Seen::Nothing)
+            }
             Mark::Userfault { .. } | Mark::Killed => self.userfault_mark(op, flight, mark),
             Mark::UffdRefused { mm } => {
                 let Op::Uffd { range, uffdio, .. } = *op else { return None };

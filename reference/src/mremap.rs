@@ -54,6 +54,7 @@ impl State {
             return fail(Errno::EFAULT);
         };
         self.copy_vma(mm, vma, old, new);
+        self.devices_unmap(mm, old); // also if the move fails
         for (done, extent) in extents(old, new, self.ptes).enumerate() {
             if let Err(stop) = self.move_extent(mm, extent) {
                 for Extent { from, to, len } in extents(old, new, self.ptes).take(done) {
