@@ -62,8 +62,6 @@ pub struct Session<W, R> {
     reference: R,
     frames: Frames,
     outcome: Outcome,
-    /// A migration has unmapped a large folio PTE by PTE.
-    unmapped: bool,
     /// What was compared so far.
     pub stats: Stats,
 }
@@ -76,7 +74,6 @@ impl<W: Witness, R: Model> Session<W, R> {
             reference,
             frames: Frames::default(),
             outcome: Outcome::default(),
-            unmapped: false,
             stats: Stats::default(),
         }
     }
@@ -110,7 +107,6 @@ impl<W: Witness, R: Model> Session<W, R> {
         self.reference.reset(&shape);
         self.witness.reset(&shape, &layout)?;
         self.frames.clear();
-        self.unmapped = false;
         self.stats.programs += 1;
         let mut before = self.reference.snapshot();
         let last = program.steps().count().saturating_sub(1);
@@ -139,10 +135,6 @@ impl<W: Witness, R: Model> Session<W, R> {
         let can = self.witness.abilities();
         if let Some(reason) = subset::refuses(step, span, &before, shape, can) {
             *self.stats.left_out.entry(reason).or_default() += 1;
-            return Ok(Ok(before));
-        }
-        if subset::unmaps_by_pte(step, &before) && std::mem::replace(&mut self.unmapped, true) {
-            *self.stats.left_out.entry(subset::UNMAPPED).or_default() += 1;
             return Ok(Ok(before));
         }
         let call = Call { number, step, layout };

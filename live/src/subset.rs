@@ -1,8 +1,8 @@
 //! Which steps a running kernel can carry out. The others are left out on both sides.
 
 use program::{
-    Advice, Device, Entry, EntryKind, EntryView, FolioView, Foll, Kind, MmView, ObjectId, Op,
-    PageRef, Place, Program, Shape, Snapshot, Span, Step, Thp,
+    Advice, Device, Entry, EntryKind, EntryView, Foll, Kind, MmView, ObjectId, Op, PageRef,
+    Program, Shape, Snapshot, Span, Step, Thp,
 };
 
 use crate::witness::Abilities;
@@ -29,22 +29,6 @@ pub fn shape(thp: Thp, program: &Program, can: Abilities) -> Shape {
 const HANDLES: u8 = 24;
 /// Most pages of a `get`: slots of a pipe.
 const GET_PAGES: u16 = 256;
-
-/// Why a second migration is left out.
-pub const UNMAPPED: &str = "what a migration makes of partially_mapped is not in the model";
-
-/// Whether the step may migrate a large folio that PTEs map. Its own unmapping leaves
-/// PG_partially_mapped set in Linux, and the next migration splits it; the model keeps the flag to
-/// what zap, COW and collapse do (`docs/operations.md`, 0).
-pub fn unmaps_by_pte(step: &Step, state: &Snapshot) -> bool {
-    let migrates = match step.op {
-        Op::Migrate { .. } => true,
-        Op::Gup { longterm, .. } => longterm && step.place != Place::Normal,
-        _ => false,
-    };
-    let by_pte = |folio: &FolioView| folio.order > 0 && folio.mapcount.iter().any(|&n| n > 0);
-    migrates && state.folios.values().any(by_pte)
-}
 
 /// Why this step is not for this witness, in this state of the reference.
 pub fn refuses(

@@ -85,8 +85,10 @@ impl World {
                         continue;
                     }
                     let vpn = vma.start + offset;
+                    // Two VMAs of an mm that have pages of a folio begin at different indices.
                     let same = |last: &&mut Piece| {
-                        (last.mm, last.vpn + last.pages) == (mm, vpn) && self.pte_index(vpn) != 0
+                        let next = (last.mm, last.pgoff, last.vpn + last.pages);
+                        next == (mm, vma.pgoff, vpn) && self.pte_index(vpn) != 0
                     };
                     match pieces.last_mut().filter(same) {
                         Some(last) => last.pages += 1,
@@ -288,7 +290,7 @@ impl World {
             self.frames.set_dirty(head);
         }
         self.set_pte(mm, table, vpn, Pte::Migration { pfn, kind, dirty: bits.dirty });
-        self.map_add(pfn, -1);
+        self.folio_remove_rmap_pte(pfn);
         self.folio_put(head);
         true
     }
@@ -315,7 +317,7 @@ impl World {
         }
         let kind = migration_kind(bits, exclusive);
         self.set_pmd(mm, pmd, Pmd::Migration { pfn, kind, deposit });
-        self.entire_map_add(pfn, -1);
+        self.folio_remove_rmap_pmd(pfn);
         self.folio_put(pfn);
         self.unmap_mark(cx, mm, self.pmd_start(pmd), true);
         true

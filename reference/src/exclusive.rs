@@ -97,9 +97,7 @@ impl State {
                 places.push((mm, vpn));
             }
         }
-        // The interval tree of an anon_vma: by the first index of each VMA.
-        let order = |&(mm, vpn): &(MmId, u32)| (self.vma(mm, vpn).map(|vma| vma.pgoff), mm, vpn);
-        places.sort_unstable_by_key(order);
+        places.sort_unstable_by_key(|&(mm, vpn)| self.rmap_order(mm, vpn));
         let mut valid = false;
         for (of, at) in places {
             let Some(entry) = self.entry(of, at).filter(Entry::is_present) else { break };
@@ -107,6 +105,12 @@ impl State {
             self.set_exclusive_entry(of, at, entry);
         }
         valid && self.ledger.folio(folio).mapcount() == 0
+    }
+
+    /// Where `rmap_walk` comes to an entry, the interval tree of an anon_vma: by the first index of
+    /// each VMA.
+    pub fn rmap_order(&self, mm: MmId, vpn: u32) -> (Option<u32>, MmId, u32) {
+        (self.vma(mm, vpn).map(|vma| vma.pgoff), mm, vpn)
     }
 
     /// A mapping becomes a device-exclusive entry.

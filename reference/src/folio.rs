@@ -207,3 +207,52 @@ impl Folio {
         0 < mapped && mapped < self.pages.len() as u32
     }
 }
+
+/// Mappings of each page of a folio, for `__folio_remove_rmap`.
+pub(crate) struct Mapcounts {
+    /// By PTEs.
+    pages: Vec<u32>,
+    /// Pages of which that is not 0 (`_nr_pages_mapped`).
+    mapped: usize,
+    /// By PMDs.
+    entire: u32,
+}
+
+impl Mapcounts {
+    pub fn of(folio: &Folio) -> Mapcounts {
+        let mut pages = vec![0; folio.pages.len()];
+        let mut entire = 0;
+        for owner in &folio.owners {
+            match *owner {
+                Owner::Pte { sub, .. } => pages[sub as usize] += 1,
+                Owner::Pmd { .. } => entire += 1,
+                _ => {}
+            }
+        }
+        let mapped = pages.iter().filter(|&&count| count > 0).count();
+        Mapcounts { pages, mapped, entire }
+    }
+
+    /// Some page is mapped and another is not.
+    fn is_partial(&self) -> bool {
+        self.entire == 0 && 0 < self.mapped && self.mapped < self.pages.len()
+    }
+
+    /// One mapping less, of one page or of all: whether that leaves the folio partially mapped. A
+    /// page that is still mapped elsewhere tells nothing.
+    pub fn remove(&mut self, sub: Option<u32>) -> bool {
+        let last = match sub {
+            Some(sub) => {
+                let count = &mut self.pages[sub as usize];
+                *count -= 1;
+                self.mapped -= usize::from(*count == 0);
+                *count == 0
+            }
+            None => {
+                self.entire -= 1;
+                true
+            }
+        };
+        last && self.is_partial()
+    }
+}

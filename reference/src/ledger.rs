@@ -203,8 +203,8 @@ impl Ledger {
         self.sub(digest::data(name, sub, old));
     }
 
-    /// Deferred split (decision 6): to be called after zap, COW or collapse removed a mapping, of one
-    /// page or of all. One that is still mapped elsewhere tells nothing (`__folio_remove_rmap`).
+    /// Deferred split (decision 6): to be called after a mapping was removed, of one page or of
+    /// all. One that is still mapped elsewhere tells nothing (`__folio_remove_rmap`).
     pub fn removed_mapping(&mut self, id: FolioId, sub: Option<u32>) {
         let folio = self.folio_mut(id);
         let last = sub.is_none_or(|sub| folio.page_mapcount(sub) == 0);

@@ -163,11 +163,11 @@ impl State {
             Pmd::Huge(entry) => entry,
             _ => self.entry(mm, vpn)?,
         };
-        let Page::Of(folio, sub) = entry.page else { return None };
+        let Page::Of(id, sub) = entry.page else { return None };
         if !entry.kind.maps() {
             return None;
         }
-        let folio = self.ledger.folio(folio);
+        let folio = self.ledger.folio(id);
         let exclusive = folio.anon && folio.pages[sub as usize].exclusive;
         if exclusive && entry.is_present() && folio.maybe_pinned() {
             flight.missed = true;
@@ -177,9 +177,11 @@ impl State {
             self.leave_stale_pmd(mm, pmd);
             let entry = self.unmapped(entry)?;
             self.set_pmd(mm, pmd, Pmd::Huge(entry));
+            self.ledger.removed_mapping(id, None);
         } else {
             self.leave_stale(mm, vpn);
             self.set_migration_entry(mm, vpn);
+            self.ledger.removed_mapping(id, Some(sub));
         }
         Some(self.seen_entry(mm, vpn))
     }

@@ -2,7 +2,7 @@
 
 use program::{Birth, Errno, MmId, Mode, Site};
 
-use crate::folio::Owner;
+use crate::folio::{Mapcounts, Owner};
 use crate::ledger::FolioId;
 use crate::mm::{Entry, Page, Pmd};
 use crate::state::{Done, State, Stop, fail};
@@ -150,9 +150,7 @@ impl State {
         };
         let stop = match (self.ledger.folio(source).locked(), mode) {
             (Some(_), Mode::Sync) => Stop::Sleep,
-            (None, _) if !self.has_pinned_exclusive(source) => {
-                return Ok(Unmap::To(destination));
-            }
+            (None, _) if self.unmaps_all(source) => return Ok(Unmap::To(destination)),
             _ => Stop::Fail(Errno::EAGAIN),
         };
         self.unborn(destination, birth);
@@ -172,15 +170,36 @@ impl State {
         parts
     }
 
-    /// An exclusive page that may be pinned stays mapped (B4).
-    fn has_pinned_exclusive(&self, id: FolioId) -> bool {
+    /// `try_to_migrate`, in the order of `rmap_walk`: whether it unmaps every page. An exclusive one
+    /// that may be pinned stays mapped (B4), and all that come after it. What becomes partially
+    /// mapped on the way remains so, whatever the migration comes to (`__folio_remove_rmap`).
+    fn unmaps_all(&mut self, id: FolioId) -> bool {
         let folio = self.ledger.folio(id);
-        let exclusive = |owner: &Owner| match *owner {
-            Owner::Pte { sub, .. } => folio.pages[sub as usize].exclusive,
-            Owner::Pmd { .. } => folio.pages[0].exclusive,
-            _ => false,
-        };
-        folio.anon && folio.maybe_pinned() && folio.owners.iter().any(exclusive)
+        let pinned = folio.anon && folio.maybe_pinned();
+        if folio.order == 0 && !pinned {
+            return true;
+        }
+        let mut places = Vec::new();
+        for &owner in &folio.owners {
+            match owner {
+                Owner::Pte { mm, vpn, sub } => places.push((self.rmap_order(mm, vpn), Some(sub))),
+                Owner::Pmd { mm, pmd } => {
+                    places.push((self.rmap_order(mm, pmd * self.ptes), None));
+                }
+                _ => {}
+            }
+        }
+        places.sort_unstable();
+        let mut counts = Mapcounts::of(folio);
+        let mut partially = false;
+        let stays = |sub: &Option<u32>| pinned && folio.pages[sub.unwrap_or(0) as usize].exclusive;
+        let unmapped = places.iter().map_while(|(_, what)| (!stays(what)).then_some(*what));
+        let unmapped = unmapped.inspect(|&what| partially |= counts.remove(what)).count();
+        let all = unmapped == places.len();
+        if partially && folio.anon && folio.order > 0 {
+            self.ledger.set_partially_mapped(id, true);
+        }
+        all
     }
 
     /// Exact references: the mappings, the isolation and the page cache (B9).

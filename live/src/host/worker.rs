@@ -5,6 +5,7 @@
 
 use std::arch::asm;
 use std::ffi::{c_int, c_void};
+use std::hint::black_box;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64};
 
@@ -115,19 +116,29 @@ fn carry_out(slot: &Slot) {
         return;
     }
     let write = slot.command.load(Relaxed) == WRITE;
+    // What the worker itself touches, its code included, must not fault while faults are counted:
+    // the very same code first, on a page that is its own.
+    (0..arg(1)).for_each(|page| slot.values[page as usize % VALUES].store(0, Relaxed));
+    let own = slot.values.as_ptr() as u64;
+    for write in [false, true] {
+        touch_all(slot, own, black_box(1), black_box(write), 0);
+    }
+    let (done, faults) = touch_all(slot, arg(0), arg(1), write, arg(2));
+    slot.faults.store(faults, Relaxed);
+    slot.result.store(done as i64, Relaxed);
+    slot.error.store(SIGNAL.load(Relaxed), Relaxed);
+}
+
+/// Touches pages up to the first that raises a signal: how many, and the faults taken.
+#[inline(never)]
+fn touch_all(slot: &Slot, at: u64, pages: u64, write: bool, first: u64) -> (u64, u64) {
     SIGNAL.store(0, Relaxed);
     RESUME.store(0, Relaxed);
-    // What the worker itself touches, its code included, must not fault while faults are counted.
-    (0..arg(1)).for_each(|page| slot.values[page as usize % VALUES].store(0, Relaxed));
-    let (own, mut word) = (slot.values.as_ptr() as u64, 0);
-    touch(own, false, &mut word);
-    touch(own, true, &mut word);
-    faults();
     let before = faults();
     let mut done = 0;
-    while done < arg(1) {
-        let mut value = arg(2).wrapping_add(done);
-        if !touch(arg(0) + done * PAGE as u64, write, &mut value) {
+    while done < pages {
+        let mut value = first.wrapping_add(done);
+        if !touch(at + done * PAGE as u64, write, &mut value) {
             break;
         }
         if !write {
@@ -135,9 +146,7 @@ fn carry_out(slot: &Slot) {
         }
         done += 1;
     }
-    slot.faults.store(faults().wrapping_sub(before), Relaxed);
-    slot.result.store(done as i64, Relaxed);
-    slot.error.store(SIGNAL.load(Relaxed), Relaxed);
+    (done, faults().wrapping_sub(before))
 }
 
 /// Reads or writes one word at an address that may not be mapped. False: that raised a signal.
