@@ -1,6 +1,7 @@
 #!/bin/sh
 # Boots the guest that build.sh made and passes its serial line on. Arguments go to the witness:
-# [--seed N] [--steps N] [--execs N] [--for SECONDS] [--say] [FILE…], files and folders as paths below corpus/.
+# [--seed N] [--steps N] [--execs N] [--for SECONDS] [--planted RULE] [--say] [FILE…], files and
+# folders as paths below corpus/.
 # MOVABLE=256M gives it a ZONE_MOVABLE of that size, CMA=640M an area of CMA (more than half of the
 # memory, or the kernel takes ordinary pages first). Behind the MEMORY megabytes of the kernel lie
 # those of the coherent device.

@@ -427,6 +427,10 @@ static long mmo_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case MMO_DRAIN_ALL:
 		lru_add_drain_all();
 		return 0;
+	case MMO_DRAIN_FREE:
+		/* Of a per-CPU list nobody asks whether CMA should come first. */
+		drain_all_pages(NULL);
+		return 0;
 	case MMO_PLACE:
 		/* As memalloc_pin_save(), until told otherwise; children inherit it. */
 		if (arg)

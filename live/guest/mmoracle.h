@@ -94,6 +94,7 @@ struct mmo_ask {
 #define MMO_UNLOCK	_IO('M', 8)
 #define MMO_DRAIN_ALL	_IO('M', 9)
 #define MMO_PLACE	_IO('M', 10)			/* arg: allocate in ZONE_NORMAL outside CMA */
+#define MMO_DRAIN_FREE	_IO('M', 11)			/* no free page lies ready for a CPU */
 
 #define MMO_DEV_SETUP	_IOWR('M', 16, struct mmo_ask)	/* flags: MIGRATE_VMA_SELECT_* */
 #define MMO_DEV_RANGE	_IOWR('M', 17, struct mmo_ask)

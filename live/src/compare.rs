@@ -36,6 +36,12 @@ impl Comparison {
         }
     }
 
+    /// Whether locks differ, and nothing else.
+    pub fn is_of_locks(&self) -> bool {
+        let of_lock = |field: &FieldDiff| matches!(field.what, What::Folio(_, FolioField::Locked));
+        !self.fields.is_empty() && self.fields.iter().all(of_lock)
+    }
+
     fn push(&mut self, what: What, reference: Value, optimized: Value) {
         self.fields.push(FieldDiff { what, reference, optimized });
     }

@@ -12,6 +12,7 @@ mod elsewhere;
 mod frames;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod host;
+mod planted;
 mod run;
 mod session;
 pub mod subset;
@@ -22,6 +23,7 @@ pub use campaign::{Live, scaled};
 pub use elsewhere::Host;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use host::Host;
+pub use planted::{Mistaken, Planted};
 pub use run::{Found, Plan, Report, run};
 pub use session::{Finding, Session, Stats};
 pub use witness::{

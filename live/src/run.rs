@@ -8,6 +8,7 @@ use program::{Kind, Program, SplitMix64};
 use reference::{Kernel, Reference};
 
 use crate::campaign::{Live, scaled};
+use crate::planted::{Mistaken, Planted};
 use crate::session::{Finding, Session, Stats};
 use crate::witness::{Broken, Witness};
 
@@ -29,6 +30,8 @@ pub struct Plan {
     pub programs: Vec<Program>,
     /// The version that the reference is; none: the witness's.
     pub kernel: Option<Kernel>,
+    /// A wrong rule in the reference, to see that it is found.
+    pub planted: Option<Planted>,
 }
 
 /// What came of it.
@@ -62,9 +65,10 @@ pub fn run<W: Witness>(
     let here = witness.kernel();
     let kernel = plan.kernel.map_or(here, |chosen| chosen.as_set_by(here));
     let live = Live { seed: plan.seed, steps: plan.steps, can: witness.abilities() };
-    let mut session = Session::new(witness, Reference::of(kernel));
+    let planted = plan.planted.unwrap_or_default();
+    let mut session = Session::new(witness, Mistaken::new(Reference::of(kernel), planted));
     let start = Instant::now();
-    let report = |session: &Session<W, Reference>, found| {
+    let report = |session: &Session<W, Mistaken>, found| {
         Ok(Report { stats: session.stats.clone(), found, time: start.elapsed() })
     };
     for index in 0.. {
@@ -94,7 +98,7 @@ fn given(programs: &[Program], index: u64) -> Option<Program> {
 }
 
 fn smaller<W: Witness>(
-    session: &mut Session<W, Reference>,
+    session: &mut Session<W, Mistaken>,
     program: Program,
     finding: Finding,
 ) -> Result<Found, Broken> {
@@ -116,7 +120,7 @@ fn smaller<W: Witness>(
 impl Report {
     /// For people.
     pub fn text(&self) -> String {
-        let Stats { programs, steps, facts, disturbed, .. } = self.stats;
+        let Stats { programs, steps, facts, disturbed, beside, locked, .. } = self.stats;
         let mut out = format!(
             "{programs} programs, {steps} operations, {facts} entries, pages and areas compared\n"
         );
@@ -129,6 +133,13 @@ impl Report {
         }
         if disturbed > 0 {
             let _ = writeln!(out, "  {disturbed:>9} programs run again after a disturbance");
+        }
+        if locked > 0 {
+            let _ =
+                writeln!(out, "  {locked:>9} looks repeated while somebody else had a page locked");
+        }
+        if beside > 0 {
+            let _ = writeln!(out, "  {beside:>9} programs run again after a page outside CMA");
         }
         if let Some(found) = &self.found {
             out.push_str(&found.text());

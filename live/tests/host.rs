@@ -2,38 +2,8 @@
 //! is made to be wrong, that is noticed. Only where MM_LOCKSTEP_LIVE is set, because the answer is
 //! another machine's: `MM_LOCKSTEP_LIVE=1 cargo test -p live`, as root.
 
-use live::{Finding, Host, Live, Session, Witness};
-use program::{Advice, Call, Foll, Form, Model, Op, Outcome, Prot, Shape, Snapshot, Step};
+use live::{Finding, Host, Live, Mistaken, Planted, Session, Witness};
 use reference::{Kernel, Reference};
-
-/// A reference in which some operations mean something else.
-struct Mistaken {
-    reference: Reference,
-    takes_for: fn(Op) -> Op,
-}
-
-impl Model for Mistaken {
-    fn reset(&mut self, shape: &Shape) {
-        self.reference.reset(shape);
-    }
-
-    fn step(&mut self, call: Call<'_>, out: &mut Outcome) {
-        let step = Step { op: (self.takes_for)(call.step.op), ..*call.step };
-        self.reference.step(Call { step: &step, ..call }, out);
-    }
-
-    fn digest(&self) -> u64 {
-        self.reference.digest()
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        self.reference.snapshot()
-    }
-
-    fn teardown(&mut self) {
-        self.reference.teardown();
-    }
-}
 
 fn host() -> Result<Host, String> {
     match std::env::var_os("MM_LOCKSTEP_LIVE") {
@@ -43,11 +13,11 @@ fn host() -> Result<Host, String> {
 }
 
 /// The first difference in so many programs; `None` too where no kernel can be asked.
-fn search(programs: u64, takes_for: fn(Op) -> Op) -> Result<Option<Finding>, String> {
+fn search(programs: u64, planted: Planted) -> Result<Option<Finding>, String> {
     let host = host()?;
     let live = Live { seed: 1, steps: 16, can: host.abilities() };
     let reference = Reference::of(host.kernel());
-    let mut session = Session::new(host, Mistaken { reference, takes_for });
+    let mut session = Session::new(host, Mistaken::new(reference, planted));
     for index in 0..programs {
         if let Some(finding) = session.run(&live.program(index)).map_err(|e| e.to_string())? {
             return Ok(Some(finding));
@@ -56,8 +26,8 @@ fn search(programs: u64, takes_for: fn(Op) -> Op) -> Result<Option<Finding>, Str
     Ok(None)
 }
 
-fn is_found(takes_for: fn(Op) -> Op) {
-    match search(3000, takes_for) {
+fn is_found(planted: Planted) {
+    match search(3000, planted) {
         Ok(found) => assert!(found.is_some(), "not found in 3000 programs"),
         Err(reason) => eprintln!("skipped: {reason}"),
     }
@@ -65,7 +35,7 @@ fn is_found(takes_for: fn(Op) -> Op) {
 
 #[test]
 fn the_reference_agrees_with_the_running_kernel() {
-    match search(200, |op| op) {
+    match search(200, Planted::Nothing) {
         Ok(Some(Finding { step, fields, .. })) => panic!("after {step}: {fields:?}"),
         Ok(None) => {}
         Err(reason) => eprintln!("skipped: {reason}"),
@@ -74,33 +44,17 @@ fn the_reference_agrees_with_the_running_kernel() {
 
 #[test]
 fn a_reference_that_does_not_know_pins_is_found_out() {
-    is_found(|op| match op {
-        Op::Gup { mm, range, handle, entry, foll: Foll::Pin, write, .. } => {
-            let (foll, form) = (Foll::Get, Form::Pages);
-            Op::Gup { mm, range, handle, entry, foll, write, longterm: false, form }
-        }
-        other => other,
-    });
+    is_found(Planted::PinsAreGets);
 }
 
 #[test]
 fn a_reference_that_forks_what_it_should_not_is_found_out() {
-    is_found(|op| match op {
-        Op::Madvise { advice: Advice::DontFork, mm, range } => {
-            Op::Madvise { advice: Advice::DoFork, mm, range }
-        }
-        other => other,
-    });
+    is_found(Planted::ForksAll);
 }
 
 #[test]
 fn a_reference_that_lets_no_access_pass_for_reading_is_found_out() {
-    is_found(|op| match op {
-        Op::Mprotect { mm, range, prot: Prot::None } => {
-            Op::Mprotect { mm, range, prot: Prot::Read }
-        }
-        other => other,
-    });
+    is_found(Planted::NoneIsRead);
 }
 
 #[test]

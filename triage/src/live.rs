@@ -70,6 +70,7 @@ pub fn run(args: &LiveArgs) -> Result<Exit, Stop> {
         time,
         programs: programs(args)?,
         kernel: args.kernel,
+        planted: None,
     };
     let (start, terminal) = (Instant::now(), std::io::stderr().is_terminal());
     let report = compare(host, &plan, |stats| {

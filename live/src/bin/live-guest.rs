@@ -1,5 +1,6 @@
 //! What runs in the guest: `live-guest [--seed N] [--steps N] [--execs N] [--for SECONDS]
-//! [--say] [FILE…]`. `--say`: a number before each program, to see in which the kernel hangs.
+//! [--planted NAME] [--say] [FILE…]`. `--planted`: with a wrong rule in the reference, which is to be
+//! found. `--say`: a number before each program, to see in which the kernel hangs.
 //! Exit codes as those of `mm-lockstep`: 0 clean, 1 a finding, 2 usage, 3 failure.
 
 use std::fs::{self, DirEntry};
@@ -7,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use live::{Host, Plan, Stats, run};
+use live::{Host, Plan, Planted, Stats, run};
 use program::{Program, text};
 
 fn main() -> ExitCode {
@@ -24,6 +25,12 @@ fn plan() -> Result<Plan, String> {
     let mut plan = Plan { seed: 1, steps: 16, ..Plan::default() };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
+        if arg == "--planted" {
+            let name = args.next().unwrap_or_default();
+            let planted = Planted::named(&name).ok_or(format!("no rule {name} to plant"))?;
+            plan.planted = Some(planted);
+            continue;
+        }
         let mut number = || -> Result<u64, String> {
             let value = args.next().ok_or(format!("{arg} needs a number"))?;
             value.parse().map_err(|error| format!("{arg} {value}: {error}"))

@@ -49,6 +49,8 @@ pub const SPLIT: u64 = 0x4D05;
 pub const LOCK: u64 = 0x4D07;
 /// Argument: whether in ZONE_NORMAL outside CMA, whatever is asked for.
 pub const PLACE: u64 = 0x4D0A;
+/// Gives the free pages that lie ready for a CPU back to the zone.
+const DRAIN_FREE: u64 = 0x4D0B;
 const PFNS: libc::Ioctl = 0xC010_4D04;
 const LOOK: libc::Ioctl = 0xC020_4D01;
 const DROP: libc::Ioctl = 0x4D03;
@@ -101,6 +103,12 @@ impl Driver {
     pub fn place(&self, normal: bool) -> io::Result<u32> {
         // SAFETY: the argument is a number.
         done(unsafe { libc::ioctl(self.fd(), PLACE as libc::Ioctl, u64::from(normal)) })
+    }
+
+    /// Leaves no free page ready for the CPU: the zone decides whether the next comes from CMA.
+    pub fn drain_free(&self) -> io::Result<u32> {
+        // SAFETY: there is no argument.
+        done(unsafe { libc::ioctl(self.fd(), DRAIN_FREE as libc::Ioctl, 0) })
     }
 
     /// Drops what a GUP through this file took: the number of pages.

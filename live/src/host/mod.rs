@@ -179,6 +179,9 @@ impl Host {
     /// Has whoever carries the step out allocate where it says.
     fn prefer(&mut self, step: &Step) -> Result<(), Broken> {
         let Some(driver) = &self.driver else { return Ok(()) };
+        if self.abilities.place == Place::Cma {
+            driver.drain_free().during("drain")?;
+        }
         let normal = step.place == Place::Normal && self.abilities.place != Place::Normal;
         let Some(mm) = step.op.mm() else {
             return driver.place(normal).map(drop).during("place");
