@@ -71,6 +71,8 @@ pub enum What {
     Expect(usize),
     /// An item of the cost ledger, beside the side without batching.
     Cost(&'static str),
+    /// The pages that an operation keeps although it failed.
+    Kept,
     /// The universal invariant of this number.
     Invariant(u8),
     /// The digests.
@@ -115,6 +117,7 @@ impl What {
             What::Batch(_) => "batch",
             What::Used(_) => "used",
             What::ZeroRefs => "zero-refs",
+            What::Kept => "kept",
             What::Expect(_) => "expect",
             What::Cost(item) => item,
             What::Invariant(_) => "invariant",

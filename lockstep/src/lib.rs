@@ -9,6 +9,7 @@
 mod compare;
 pub mod cost;
 pub mod domain;
+mod endless;
 mod expects;
 mod held;
 mod invariants;

@@ -7,7 +7,7 @@
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
-use program::{Call, Kind, Marked, Op, Outcome, Program, Replay, Step};
+use program::{Call, Kind, Mark, Marked, Op, Outcome, Program, Replay, Ret, Seen, Step};
 
 use crate::compare::{FieldDiff, Value, What};
 use crate::names::Names;
@@ -142,7 +142,8 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             None => self.replay(first, calls, stage.trace()),
         };
         let trace = &stage.marks[stage.last()];
-        self.stats.phase(trace.len(), stage.meetings.any(trace));
+        // What went round for ever is long, and no measure of the programs.
+        self.stats.phase(trace.len(), result.is_ok() && stage.meetings.any(trace));
         self.stage = stage;
         let agree = self.reference.digest() == self.optimized.digest();
         match result {
@@ -245,6 +246,17 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         trace.last().map(remark).into_iter().collect()
     }
 
+    /// A GUP that fails but has not given back what it took leaks it (`unpin_user_pages`).
+    fn kept(&self, call: Option<Call<'_>>, marked: &Marked) -> Option<FieldDiff> {
+        let (Mark::Return, Seen::Ret(Ret::Err(_))) = (marked.mark, marked.seen) else {
+            return None;
+        };
+        let Op::Gup { handle, .. } = call?.step.op else { return None };
+        let pages = self.reference.snapshot().handles.get(&handle)?.len() as i64;
+        let (reference, optimized) = (Value::Count(0), Value::Count(pages));
+        Some(FieldDiff { what: What::Kept, reference, optimized })
+    }
+
     /// Carries out the marks on the reference. The error says which one does not fit.
     fn replay(
         &mut self,
@@ -265,7 +277,8 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
                 None => {
                     let what = What::Mark(marked.mark);
                     let (reference, optimized) = (Value::Seen(seen), Value::Seen(marked.seen));
-                    return Err((FieldDiff { what, reference, optimized }, Some(at)));
+                    let diff = FieldDiff { what, reference, optimized };
+                    return Err((self.kept(call, marked).unwrap_or(diff), Some(at)));
                 }
             }
         }

@@ -231,6 +231,7 @@ fn what(what: What, layout: &Layout, names: &Names) -> String {
         What::Batch(cpu) => format!("lru batch of cpu{cpu}"),
         What::Used(place) => format!("used {}", place_text(place)),
         What::ZeroRefs => "zero page references".to_owned(),
+        What::Kept => "pages kept by what failed".to_owned(),
         What::Expect(index) => format!("expectation {}", index + 1),
         What::Cost(item) => item.to_owned(),
         What::Invariant(number) => format!("invariant I{number}"),

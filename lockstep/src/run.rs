@@ -63,6 +63,8 @@ pub struct Lockstep<R = Reference, O = World> {
     pub(crate) stats: Stats,
     /// A permission that is not given.
     pub(crate) withheld: Option<Permission>,
+    /// A phase that is to run on the machine though nothing runs beside it.
+    pub(crate) alone: Option<usize>,
 }
 
 /// The reference that does in the same order what this variant does.
@@ -100,6 +102,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             stage: Stage::default(),
             stats: Stats::default(),
             withheld: None,
+            alone: None,
         }
     }
 
@@ -187,7 +190,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
 
     /// Unless it is to be `careful`, programs end on the optimised side alone, and are run again
     /// if something is left.
-    fn drive(
+    pub(crate) fn drive(
         &mut self,
         program: &Program,
         options: &Options,
@@ -208,7 +211,8 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
         let mut before = self.reference.digest();
         self.stage.begin();
         for (phase, Phase { steps }) in program.phases.iter().enumerate() {
-            let concurrent = O::CONCURRENT && phase::concurrent(program, steps);
+            let concurrent =
+                O::CONCURRENT && (phase::concurrent(program, steps) || self.alone == Some(phase));
             if concurrent {
                 self.phase(program, phase, count)?;
                 trace ^= self.stage.hash(self.optimized.decisions());
@@ -237,7 +241,8 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
                     optimized: &self.optimized,
                 });
                 if !concurrent && (!self.agree() || self.misbehaved()) {
-                    return Err(self.diverge(when()));
+                    let found = self.diverge(when());
+                    return Err(self.proven(program, number, found));
                 }
                 if options.paranoid {
                     self.inspect(program, when())?;
@@ -461,7 +466,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
     }
 }
 
-fn nobody<R, O>(_: Moment<'_, R, O>) {}
+pub(crate) fn nobody<R, O>(_: Moment<'_, R, O>) {}
 
 fn verdict(result: Result<(), Box<Divergence>>) -> Verdict {
     match result {

@@ -265,7 +265,7 @@ impl FieldDiff {
             What::Cache(..) => Class::Cache,
             What::Batch(_) => Class::Lru,
             What::Used(_) => Class::Memory,
-            What::ZeroRefs => Class::Refcount(self.drift()),
+            What::ZeroRefs | What::Kept => Class::Refcount(self.drift()),
             What::Expect(_) => Class::Expect,
             What::Cost(_) => Class::Cost,
             What::Invariant(number) => Class::Invariant(number),

@@ -83,16 +83,16 @@ fn stated<'s>(source: &'s str, word: &str) -> Option<&'s str> {
     source.lines().find_map(|line| says(line.trim())).map(str::trim)
 }
 
-/// The program that the catalogue names exists, is about that defect and shows the class that the
-/// catalogue expects.
+/// The program that the catalogue names exists, is about that defect and shows the first class that
+/// the catalogue expects.
 fn catalogued(root: &Path, defect: Defect) -> Result<(), Failed> {
     let info = defect.info();
     let source = fs::read_to_string(root.join(info.corpus)).map_err(|error| error.to_string())?;
     let said = defect_line(&source);
-    if said == Some((info.name.to_owned(), info.expected.to_owned())) {
+    if said == Some((info.name.to_owned(), info.alone().to_owned())) {
         Ok(())
     } else {
-        Err(format!("the catalogue says {} -> {}, the file {said:?}", info.name, info.expected))?
+        Err(format!("the catalogue says {} -> {}, the file {said:?}", info.name, info.alone()))?
     }
 }
 

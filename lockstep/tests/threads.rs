@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use optimized::{Defect, Kind};
+use lockstep::{Lockstep, Options, Verdict};
+use optimized::{Defect, Defects, Kind};
+use program::Seen;
 
 const PAGE: &str = include_str!("../../docs/threads.md");
 /// What the page says of an entry that has no switch yet.
@@ -98,4 +100,21 @@ fn a_defect_of_the_page_is_a_switch_and_a_switch_is_on_the_page() {
         let said = !text.contains(OPEN);
         assert!(*kind != "defect" || built == said, "{id}: built {built}, the page says {said}");
     }
+}
+
+/// A14: the transient reference of an eviction makes a fault's own migration fail once, and nothing else.
+#[test]
+fn an_eviction_makes_a_migration_fail_once() {
+    let source = include_str!("../../corpus/seeds/phase-evict-x-device-fault.txt");
+    let program = program::text::parse(source).expect("a program").program;
+    let mut moves = Vec::new();
+    let verdict = Lockstep::new(Defects::NONE).follow(&program, &Options::default(), |moment| {
+        let of_the_fault = moment.trace.iter().filter(|marked| marked.number == Some(3));
+        let own = of_the_fault.filter(|marked| marked.mark.name() == "migrate-move");
+        if moves.is_empty() {
+            moves.extend(own.map(|marked| marked.seen));
+        }
+    });
+    assert_eq!(verdict, Verdict::Clean);
+    assert_eq!(moves, [Seen::Flag(false), Seen::Flag(true)]);
 }

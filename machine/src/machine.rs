@@ -147,6 +147,7 @@ impl Machine {
     pub fn begin(&self) {
         self.account.set(ALONE_FUEL);
         self.irq_off.set(0);
+        self.rcu.set(0);
         self.conduct.set(None);
         self.blamed.set(None);
     }
@@ -155,7 +156,6 @@ impl Machine {
     pub(crate) fn enter(&self) {
         self.begin();
         self.account.set(MULTI | FUEL);
-        self.rcu.set(0);
         self.attention.set(0);
         self.resumed.set(false);
         self.watched.set(false);

@@ -36,8 +36,21 @@ pub struct DefectInfo {
     pub thread: &'static str,
     /// What goes wrong, in two lines at most.
     pub mechanism: &'static str,
-    /// The class of verdict that its corpus program shows.
+    /// The classes of verdict that it shows, with `or` in between: first that of its corpus program,
+    /// then those of random programs, where something else may notice it first.
     pub expected: &'static str,
     /// The corpus program that shows it.
     pub corpus: &'static str,
+}
+
+impl DefectInfo {
+    /// The class that its corpus program shows.
+    pub fn alone(&self) -> &'static str {
+        self.classes().next().unwrap_or_default()
+    }
+
+    /// Every class that it is expected to show.
+    pub fn classes(&self) -> impl Iterator<Item = &'static str> {
+        self.expected.split(" or ")
+    }
 }

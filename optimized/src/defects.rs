@@ -88,12 +88,12 @@ defects! {
     FailedMigrateToRamLosesPage {
         id: "A11", name: "failed-migrate-to-ram-loses-page", thread: "S0 (Popple)",
         mechanism: "A driver that finds no memory in migrate_to_ram returns without migrate_vma_finalize: the page stays unmapped.",
-        expected: "mapping",
+        expected: "mapping or lock or result or livelock",
     }
     DriverMapsWithoutRecheck {
         id: "A13", name: "driver-maps-without-recheck", thread: "S0, migrate_vma_check_page",
         mechanism: "The driver maps every destination, also where migrate_vma_pages cleared MIGRATE: its device reads a freed page.",
-        expected: "content",
+        expected: "content or result",
     }
     FaultPageNotValidated {
         id: "A14b", name: "fault-page-not-validated", thread: "S0 v3",
@@ -128,7 +128,7 @@ defects! {
     WaitKeepsPtl {
         id: "A18d", name: "wait-keeps-ptl", thread: "S2 v3 (Add a stub)",
         mechanism: "The wait is a stub that does nothing, and does not drop the PTL either.",
-        expected: "conduct-sleep-in-atomic",
+        expected: "conduct-sleep-in-atomic or conduct-lock-recursion",
     }
     WaitWithoutRecheck {
         id: "A18e", name: "wait-without-recheck", thread: "migration_entry_wait_on_locked",
@@ -153,12 +153,12 @@ defects! {
     SetupFailureIgnored {
         id: "A22", name: "setup-failure-ignored", thread: "S3 v2",
         mechanism: "migrate_vma_setup refuses a migration without a VMA, nobody looks, and the coherent page, which is still mapped, never moves.",
-        expected: "result",
+        expected: "result or refcount-leak",
     }
     OwnPinBlocksMigration {
         id: "A23", name: "own-pin-blocks-migration", thread: "S3 (the comment)",
         mechanism: "The pin of the caller is not converted to a reference before the coherent page is migrated: it never can be.",
-        expected: "result",
+        expected: "result or mapping",
     }
     WindowForgotten {
         id: "A24", name: "window-forgotten", thread: "S3, Linux 6.12",
@@ -183,17 +183,17 @@ defects! {
     MixedBatchNotPutBack {
         id: "A27", name: "mixed-batch-not-put-back", thread: "S3 (Popple)",
         mechanism: "A coherent page fails to migrate, and what was isolated beside it is not put back.",
-        expected: "lru",
+        expected: "lru or livelock or refcount-leak",
     }
     GupSeesDevicePrivate {
         id: "A29", name: "gup-sees-device-private", thread: "S3 (the WARN)",
         mechanism: "GUP takes a device-private entry for a present one and returns its page.",
-        expected: "mapping",
+        expected: "mapping or handle",
     }
     BatchBelowPmd {
         id: "A47", name: "batch-below-pmd", thread: "S4 (Gunthorpe)",
         mechanism: "GUP takes a PTE of a compound page as leave to take the following subpages without looking at their PTEs.",
-        expected: "handle",
+        expected: "handle or mapping",
     }
     PinForgetsPincount {
         id: "A48a", name: "pin-forgets-pincount", thread: "S4",
@@ -218,37 +218,37 @@ defects! {
     GrabNotGivenBack {
         id: "A48e", name: "grab-not-given-back", thread: "S4",
         mechanism: "When the grab of the rest of a batch is refused, the first page's reference is kept.",
-        expected: "refcount-leak",
+        expected: "refcount-leak or mapping",
     }
     MigratetypeIsNotZone {
         id: "A31", name: "migratetype-is-not-zone", thread: "S4 (Kim)",
         mechanism: "A longterm pin takes MIGRATE_MOVABLE, which most pageblocks of ZONE_NORMAL are, for ZONE_MOVABLE: no target is ever good enough.",
-        expected: "conduct-out-of-fuel",
+        expected: "conduct-out-of-fuel or undecided or result",
     }
     AndInsteadOfOr {
         id: "A32", name: "and-instead-of-or", thread: "S4 (Kim, Tatashin)",
         mechanism: "A page is longterm unpinnable if it is CMA and in ZONE_MOVABLE, instead of or.",
-        expected: "mapping",
+        expected: "mapping or excused",
     }
     IsolateHidesCma {
         id: "C21", name: "isolate-hides-cma", thread: "is_pinnable_page (Kim, 2022)",
         mechanism: "A pageblock that is being offlined is MIGRATE_ISOLATE and no longer CMA, and a longterm pin asks for CMA alone: it lets such pages stay.",
-        expected: "mapping",
+        expected: "mapping or excused",
     }
     FastNotCovered {
         id: "A33", name: "gup-fast-not-covered", thread: "S4 (Gunthorpe)",
         mechanism: "GUP-fast refuses only CMA pages to a longterm pin: pages of ZONE_MOVABLE get one.",
-        expected: "mapping",
+        expected: "mapping or handle or result",
     }
     EmptyListIsSuccess {
         id: "A35", name: "empty-list-is-success", thread: "S4 (Gunthorpe)",
         mechanism: "The longterm loop takes an empty list for success, also when it is empty because another CPU has isolated the folios.",
-        expected: "result",
+        expected: "result or mapping",
     }
     RetryKeepsIsolated {
         id: "A37", name: "retry-keeps-isolated", thread: "S4 (Gunthorpe)",
         mechanism: "When one folio cannot be isolated, the longterm loop pins again but does not put back those that it has isolated: from then on it waits for itself.",
-        expected: "livelock",
+        expected: "livelock or teardown",
     }
     RepinAfterFailure {
         id: "A36", name: "repin-after-failed-migration", thread: "S4 (as posted)",
@@ -258,12 +258,12 @@ defects! {
     DrainOnce {
         id: "A38", name: "drain-once", thread: "S4 (drain_allow)",
         mechanism: "The longterm loop drains this CPU's batch and no other: a page in another CPU's batch can never be isolated.",
-        expected: "conduct-out-of-fuel",
+        expected: "livelock or refcount-leak",
     }
     CompoundStepSkip {
         id: "A39", name: "compound-step-skip", thread: "S4 (Gunthorpe)",
         mechanism: "The longterm check skips the entries after a page of a compound page as its tails, without looking at them.",
-        expected: "mapping",
+        expected: "mapping or cost or result",
     }
     OldCountAfterRepin {
         id: "A40", name: "old-count-after-repin", thread: "S4",
@@ -273,27 +273,27 @@ defects! {
     PutInLongtermLoop {
         id: "A41", name: "put-in-longterm-loop", thread: "S4",
         mechanism: "The longterm loop drops its FOLL_PIN references with put_page before it migrates.",
-        expected: "result",
+        expected: "result or mapping or refcount-leak",
     }
     IsolateInTwoSteps {
         id: "A34", name: "isolate-in-two-steps", thread: "S4",
         mechanism: "PG_lru is tested and then cleared: two isolate one folio, and both put it back.",
-        expected: "lru",
+        expected: "lru or excused",
     }
     TargetInMovableZone {
         id: "A42", name: "target-in-movable-zone", thread: "S4 (PF_MEMALLOC_NOMOVABLE)",
         mechanism: "The longterm loop allocates its migration targets as movable: they may lie where they may not be pinned.",
-        expected: "conduct-out-of-fuel",
+        expected: "conduct-out-of-fuel or undecided",
     }
     RangesMergeFolios {
         id: "A50", name: "ranges-merge-folios", thread: "S4 (Gunthorpe)",
         mechanism: "GUP's range output merges contiguous pages of different folios; the first folio is given back all references.",
-        expected: "conduct-counter-underflow",
+        expected: "conduct-counter-underflow or refcount-leak or conduct-free-of-mapped-folio",
     }
     FaultedPagesUnchecked {
         id: "A43", name: "faulted-pages-unchecked", thread: "S4 (Tatashin)",
         mechanism: "The check inside the walk passes over pages that the walk has just faulted in, as if they were always new.",
-        expected: "mapping",
+        expected: "mapping or result",
     }
     MigrateUnderOwnPin {
         id: "A44", name: "migrate-under-own-pin", thread: "S4 (Gunthorpe)",
@@ -303,17 +303,17 @@ defects! {
     TailSkip {
         id: "A46", name: "tail-skip", thread: "S4 (Jordan; Gunthorpe: please don't)",
         mechanism: "A driver that pins page at a time skips the calls for what it takes for the tails of a compound page: pages without a pin, and not those that are mapped.",
-        expected: "handle",
+        expected: "handle or refcount-underflow or mapping",
     }
     PfnsTakeReferences {
         id: "A51a", name: "pfns-take-references", thread: "S4 (Gunthorpe)",
         mechanism: "The walk that only reports pfns takes references, as for a page array: nobody drops them.",
-        expected: "refcount-leak",
+        expected: "refcount-leak or handle",
     }
     RangesTakeNoReference {
         id: "A51b", name: "ranges-take-no-reference", thread: "S4 (Gunthorpe)",
         mechanism: "The walk that hands over ranges takes no references, as if it reported pfns: the pages are used as if they were held.",
-        expected: "refcount-underflow",
+        expected: "refcount-underflow or mm-flags or result",
     }
     BatchForgotten {
         id: "C20", name: "batch-forgotten", thread: "follow_huge_pmd, S4 (Gunthorpe: gup slow needs it too)",
@@ -338,7 +338,7 @@ defects! {
     UnpinRangePastFolio {
         id: "A49c", name: "unpin-range-past-folio", thread: "S4",
         mechanism: "Unpin by range takes all pages up to the end of the range for the first folio's, not up to its end.",
-        expected: "refcount-leak",
+        expected: "refcount-leak or conduct-counter-underflow",
     }
     SpfSpinsOnPtl {
         id: "A60", name: "spf-spins-on-ptl", thread: "S1",
@@ -358,7 +358,7 @@ defects! {
     SpfLooksOnce {
         id: "A66", name: "spf-looks-once", thread: "S1",
         mechanism: "The VMA is not looked at again under the PTL: a writer may have come and gone before that was free.",
-        expected: "mapping",
+        expected: "mapping or excused",
     }
     UffdAbortKeepsPage {
         id: "A64", name: "uffd-abort-keeps-page", thread: "S1 (Glisse on the second site)",
@@ -368,7 +368,7 @@ defects! {
     CollapseUnseen {
         id: "A67", name: "spf-trusts-pmd", thread: "S1",
         mechanism: "A collapse does not change vm_sequence, and a speculative fault does not compare the PMD again: it sets an entry in a table that is being collapsed.",
-        expected: "mapping",
+        expected: "mapping or digest or refcount-leak or conduct-free-of-mapped-folio",
     }
     SpfFetchesPte {
         id: "A68", name: "spf-fetches-pte", thread: "S1",
@@ -378,12 +378,12 @@ defects! {
     SpfEntersWriter {
         id: "A69", name: "spf-enters-writer", thread: "S1",
         mechanism: "An odd sequence is accepted: a whole fault runs inside a writer, and finds nothing changed.",
-        expected: "mapping",
+        expected: "mapping or excused",
     }
     SpfSamplesLate {
         id: "A70", name: "spf-samples-late", thread: "S1",
         mechanism: "The sequence is sampled after bounds and flags of the VMA were read.",
-        expected: "mapping",
+        expected: "mapping or excused",
     }
     SpfMakesAnonVma {
         id: "A73", name: "spf-makes-anon-vma", thread: "S1",
@@ -393,12 +393,12 @@ defects! {
     SpfKillsUnchecked {
         id: "A76", name: "spf-kills-unchecked", thread: "S1",
         mechanism: "SIGSEGV is raised from bounds and flags of different versions of the VMA.",
-        expected: "vma",
+        expected: "vma or excused",
     }
     SpfMayRetry {
         id: "A71", name: "spf-may-retry", thread: "S1",
         mechanism: "->fault is called speculatively with FAULT_FLAG_ALLOW_RETRY: it releases mmap_lock, which nobody holds.",
-        expected: "conduct-unlock-by-non-owner",
+        expected: "conduct-unlock-by-non-owner or conduct-lock-not-held",
     }
     SpfMakesTables {
         id: "A74", name: "spf-makes-tables", thread: "S1",
@@ -408,7 +408,7 @@ defects! {
     SpfIgnoresUffd {
         id: "A63", name: "spf-ignores-uffd", thread: "S1",
         mechanism: "A speculative fault does not look whether the VMA is registered with userfaultfd: the event is lost.",
-        expected: "return",
+        expected: "return or result or mapping",
     }
     MremapOpensDestination {
         id: "A80a", name: "mremap-opens-destination", thread: "S1",
@@ -418,7 +418,7 @@ defects! {
     ForkFlushesLate {
         id: "A80b", name: "fork-flushes-late", thread: "S1",
         mechanism: "fork lets speculative faults in before it flushes TLBs: one copies a page while another CPU still writes to it.",
-        expected: "mapping",
+        expected: "mapping or excused",
     }
     SpfKeepsVma {
         id: "A75", name: "spf-keeps-vma", thread: "S1",
@@ -428,7 +428,7 @@ defects! {
     ReuseByMapcount {
         id: "C01", name: "reuse-by-mapcount", thread: "do_wp_page before 5.19 (CVE-2020-29374)",
         mechanism: "A write fault reuses a page that is mapped once although others hold references on it.",
-        expected: "mapping",
+        expected: "mapping or refcount-leak or refcount-underflow or excused",
     }
     ForkSharesPinned {
         id: "C02", name: "fork-shares-pinned", thread: "copy_present_page, 5.9",
@@ -448,7 +448,7 @@ defects! {
     UnshareSkipped {
         id: "C05", name: "unshare-skipped", thread: "gup_must_unshare, 5.19",
         mechanism: "A read-only pin takes a shared anonymous page without unsharing it first.",
-        expected: "mapping",
+        expected: "mapping or handle",
     }
     MprotectLosesExclusive {
         id: "C06", name: "mprotect-loses-exclusive", thread: "change_pte_range",
@@ -478,27 +478,27 @@ defects! {
     BatchPutForgotten {
         id: "C11", name: "batch-put-forgotten", thread: "folio_batch_move_lru",
         mechanism: "Draining an LRU batch does not drop the batch's reference.",
-        expected: "refcount-leak",
+        expected: "refcount-leak or result",
     }
     BatchPutTwice {
         id: "C12", name: "batch-put-twice", thread: "folio_batch_move_lru",
         mechanism: "Draining an LRU batch drops the batch's reference twice.",
-        expected: "refcount-underflow",
+        expected: "refcount-underflow or conduct-free-of-mapped-folio or conduct-free-of-locked-folio",
     }
     FailedMigrationNotPutBack {
         id: "C13", name: "failed-migration-not-put-back", thread: "putback_movable_pages",
         mechanism: "A folio that could not be migrated stays isolated.",
-        expected: "lru",
+        expected: "lru or result or livelock or refcount-leak",
     }
     PutForPin {
         id: "C14", name: "put-for-pin", thread: "unpin_user_page",
         mechanism: "Pages that were pinned are released with put_page: 1 instead of 1024, and no pincount.",
-        expected: "refcount-leak",
+        expected: "refcount-leak or pincount",
     }
     MremapLosesMapcount {
         id: "C15", name: "mremap-loses-mapcount", thread: "move_ptes",
         mechanism: "mremap drops a mapping count of a shared page that it moves.",
-        expected: "mapcount",
+        expected: "mapcount or conduct-counter-underflow",
     }
     CowForgetsCopy {
         id: "C16", name: "cow-forgets-copy", thread: "wp_page_copy",
@@ -518,17 +518,17 @@ defects! {
     MigrationLosesDirty {
         id: "C19", name: "migration-loses-dirty", thread: "folio_migrate_flags",
         mechanism: "Migration does not carry PG_dirty over to the destination.",
-        expected: "dirty",
+        expected: "dirty or mapping",
     }
     ForkWithoutSequence {
         id: "R01", name: "fork-without-write-protect-seq", thread: "copy_page_range, 5.11 (57efa1fe5957)",
         mechanism: "fork does not bump write_protect_seq: a pin that GUP-fast takes between fork's look at the pins and its clearing of PageAnonExclusive goes unnoticed.",
-        expected: "exclusive",
+        expected: "exclusive or mapping",
     }
     ExclusiveClearedFirst {
         id: "R02", name: "exclusive-cleared-first", thread: "folio_try_share_anon_rmap_pte",
         mechanism: "A migration clears PageAnonExclusive before the entries: GUP-fast pins the page in between.",
-        expected: "excused",
+        expected: "excused or mapping",
     }
     FreedBeforeFlush {
         id: "R03", name: "freed-before-flush", thread: "mmu_gather",

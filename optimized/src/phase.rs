@@ -25,6 +25,9 @@ pub struct Ran {
 /// Bounds of a run whose costs are counted: however long it takes.
 const COUNTED: Bounds = Bounds { turn: 64, soft: 1 << 32, hard: 1 << 33 };
 
+/// Bounds of an operation that nothing runs beside: nobody has to wait for a turn.
+const ALONE: Bounds = Bounds { turn: 64, soft: 2_000, hard: 100_000 };
+
 /// Whether the operation may come to `lru_add_drain_all`, which needs kworkers.
 fn drains_all(op: &Op) -> bool {
     matches!(
@@ -76,6 +79,8 @@ impl World {
         executor.set_relief(&relief);
         if lines.is_some() {
             executor.set_bounds(COUNTED);
+        } else if calls.len() == 1 {
+            executor.set_bounds(ALONE);
         }
         let drains = calls.iter().any(|call| drains_all(&call.step.op));
         for cpu in 0..world.shape.cpus {

@@ -61,7 +61,7 @@ fn table(list: &[Defect]) -> String {
     table.load_style(presets::NOTHING).set_header(["id", "name", "kind", "expected", "thread"]);
     for defect in list {
         let info = defect.info();
-        table.add_row([info.id, info.name, kind(info.kind), info.expected, info.thread]);
+        table.add_row([info.id, info.name, kind(info.kind), info.alone(), info.thread]);
     }
     let mut out = String::new();
     for line in table.lines() {
