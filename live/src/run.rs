@@ -120,7 +120,7 @@ fn smaller<W: Witness>(
 impl Report {
     /// For people.
     pub fn text(&self) -> String {
-        let Stats { programs, steps, facts, disturbed, beside, locked, .. } = self.stats;
+        let Stats { programs, steps, facts, disturbed, locked, .. } = self.stats;
         let mut out = format!(
             "{programs} programs, {steps} operations, {facts} entries, pages and areas compared\n"
         );
@@ -137,9 +137,6 @@ impl Report {
         if locked > 0 {
             let _ =
                 writeln!(out, "  {locked:>9} looks repeated while somebody else had a page locked");
-        }
-        if beside > 0 {
-            let _ = writeln!(out, "  {beside:>9} programs run again after a page outside CMA");
         }
         if let Some(found) = &self.found {
             out.push_str(&found.text());
