@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::fmt::Write;
+use std::ops::Range;
 
 use lockstep::domain::Domain;
 use lockstep::{Divergence, Identity, Lockstep, Options, Verdict, render};
 use optimized::{Defect, Defects, Variant};
-use program::{Campaign, Decoder, Kind, Layout, Program};
+use program::{Campaign, Decoder, Layout, Program};
 
 use crate::alarm::Alarm;
 use crate::cells;
@@ -22,6 +23,8 @@ struct Harness {
     decoder: Decoder,
     program: Program,
     domain: Domain,
+    /// Inputs of `decode` that are something new.
+    seeds: Range<usize>,
 }
 
 thread_local! {
@@ -48,12 +51,15 @@ pub fn settle() {
     HARNESS.with_borrow_mut(|harness| drop(harness.verdict(&[])));
 }
 
-/// Decodes a program, and reports its kinds of operation so that a corpus is kept.
+/// Decodes a program. The first inputs, as many as `MM_LOCKSTEP_DECODE_SEEDS` says, are something
+/// new each: libFuzzer mutates only inputs that were, and the rate is to be one of the programs that
+/// it began with, not of the shortest of them.
 pub fn decode(bytes: &[u8]) -> Option<Alarm> {
     HARNESS.with_borrow_mut(|harness| {
         harness.decoder.decode(bytes, &mut harness.program);
-        let kinds = harness.program.steps().map(|step| Kind::of(&step.op));
-        kinds.for_each(|kind| cells::hit(kind as usize, 1));
+        if let Some(cell) = harness.seeds.next() {
+            cells::hit(cell, 1);
+        }
     });
     None
 }
@@ -67,6 +73,7 @@ impl Harness {
             decoder: Decoder::default(),
             program: Program::default(),
             domain: Domain::default(),
+            seeds: 0..seeds_from_environment(),
         }
     }
 
@@ -138,5 +145,16 @@ fn defects_from_environment() -> Defects {
             None => panic!("MM_LOCKSTEP_VARIANT: there is no variant {name}; see docs/variants.md"),
         },
         _ => defects,
+    }
+}
+
+/// How many inputs are new to `decode`: the empty one that libFuzzer begins with, if nothing else.
+///
+/// # Panics
+/// When the variable is not a number.
+fn seeds_from_environment() -> usize {
+    match std::env::var("MM_LOCKSTEP_DECODE_SEEDS") {
+        Ok(count) => count.parse().expect("MM_LOCKSTEP_DECODE_SEEDS: a number"),
+        Err(_) => 1,
     }
 }

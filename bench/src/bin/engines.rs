@@ -27,12 +27,14 @@ struct Build {
 }
 
 impl Build {
-    /// Runs a target; returns executions a second of CPU time.
-    fn run(&self, target: &str, args: &[String]) -> Outcome<f64> {
+    /// Runs a target that begins with so many inputs; returns executions a second of CPU time.
+    fn run(&self, target: &str, seeds: usize, args: &[String]) -> Outcome<f64> {
         let before = children_time()?;
         let output = Command::new(self.folder.join(target))
             .args(["-seed=1", "-print_final_stats=1", &format!("-max_len={MAX}")])
             .args(args)
+            // And the empty one, which libFuzzer tries first.
+            .env("MM_LOCKSTEP_DECODE_SEEDS", (seeds + 1).to_string())
             .stdin(Stdio::null())
             .output()
             .map_err(|error| format!("{}: {error}", self.folder.join(target).display()))?;
@@ -97,7 +99,7 @@ fn median(mut rates: Vec<f64>) -> f64 {
 /// The inputs that a target keeps of so many executions, written to a folder.
 fn corpus(build: &Build, target: &str, runs: usize, folder: &Path) -> Outcome<Vec<PathBuf>> {
     fs::create_dir_all(folder)?;
-    build.run(target, &[format!("-runs={runs}"), folder.display().to_string()])?;
+    build.run(target, 0, &[format!("-runs={runs}"), folder.display().to_string()])?;
     let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     let mut paths: Vec<PathBuf> = entries.iter().map(|entry| entry.path()).collect();
     paths.sort();
@@ -129,8 +131,8 @@ fn measure(
     for _ in 0..repeats {
         alone.push(in_process(&programs, runs)?);
         for (build, (target, decode)) in builds.iter().zip(&mut rates) {
-            target.push(build.run(family.name, &args)?);
-            decode.push(build.run("decode", &args)?);
+            target.push(build.run(family.name, paths.len(), &args)?);
+            decode.push(build.run("decode", paths.len(), &args)?);
         }
     }
     let alone = median(alone);
