@@ -1,13 +1,10 @@
 //! Which steps a running kernel can carry out. The others are left out on both sides.
 
-use std::collections::BTreeSet;
-
 use program::{
-    Advice, Device, Entry, EntryKind, EntryView, FolioView, Foll, Kind, MmView, Name, ObjectId, Op,
+    Advice, Device, Entry, EntryKind, EntryView, FolioView, Foll, Kind, MmView, ObjectId, Op,
     PageRef, Program, Shape, Snapshot, Span, Step, Thp,
 };
 
-use crate::compare::entry_at;
 use crate::witness::Abilities;
 
 /// Pages of each device of the guest (`live/guest/mmoracle_device.c`).
@@ -63,7 +60,7 @@ pub fn refuses(
         return Some("failures cannot be asked for");
     }
     let within = || Some((state.mms.get(&step.op.mm()?)?, span?));
-    if can.driver && loses_exclusive(&step.op, within(), state, shape) {
+    if can.driver && loses_exclusive(&step.op, state) {
         return Some("Linux takes device-exclusive entries for migration entries");
     }
     let regular = |shared: bool| within().is_some_and(|(mm, span)| maps_file(mm, span, shared));
@@ -130,56 +127,16 @@ fn device(can: Abilities, device: Option<Device>) -> Option<&'static str> {
 }
 
 /// `remove_migration_ptes` makes device-exclusive entries present, too (`check_pte` lets them pass),
-/// and does not put the reference of such an entry. Whether the step may migrate a folio that has one:
-/// a small page is not found by an address where its only entry is exclusive, or is faulted in first.
-fn loses_exclusive(
-    op: &Op,
-    within: Option<(&MmView, Span)>,
-    state: &Snapshot,
-    shape: &Shape,
-) -> bool {
-    let entries = state.mms.values().flat_map(|mm| mm.entries.values());
-    let exclusive: BTreeSet<Name> = entries.filter(|e| is_exclusive(e)).filter_map(name).collect();
-    match *op {
-        _ if exclusive.is_empty() => false,
-        Op::MigrateDeviceRange { device, .. } | Op::DeviceEvict { device, .. } => {
-            let lies = |name| state.folios.get(name).is_some_and(|f| f.place == device.place());
-            exclusive.iter().any(lies)
-        }
-        Op::Migrate { .. } | Op::MigrateVmaSetup { .. } | Op::DeviceMigrate { .. } => {
-            within.is_some_and(|within| reaches(within, &exclusive, state, shape))
-        }
-        Op::Gup { longterm: true, .. } => {
-            within.is_some_and(|within| reaches(within, &exclusive, state, shape))
-        }
+/// and does not put the reference of such an entry.
+fn loses_exclusive(op: &Op, state: &Snapshot) -> bool {
+    let migrates = match op {
+        Op::Migrate { .. } | Op::MigrateVmaSetup { .. } | Op::MigrateDeviceRange { .. } => true,
+        Op::DeviceMigrate { .. } | Op::DeviceEvict { .. } => true,
+        Op::Gup { longterm, .. } => *longterm,
         _ => false,
-    }
-}
-
-fn is_exclusive(entry: &EntryView) -> bool {
-    entry.kind == EntryKind::DeviceExclusive
-}
-
-fn name(entry: &EntryView) -> Option<Name> {
-    match entry.page {
-        PageRef::Of(name, _) => Some(name),
-        PageRef::Zero => None,
-    }
-}
-
-/// Whether an address of the range leads to one of these folios.
-fn reaches(
-    (mm, span): (&MmView, Span),
-    folios: &BTreeSet<Name>,
-    state: &Snapshot,
-    shape: &Shape,
-) -> bool {
-    let ptes = u32::from(shape.ptes);
-    let large = |name: &Name| state.folios.get(name).is_some_and(|folio| folio.order > 0);
-    (span.start..span.end).filter_map(|vpn| entry_at(mm, vpn, ptes)).any(|entry| {
-        let name = name(&entry).filter(|name| folios.contains(name));
-        name.is_some_and(|name| !is_exclusive(&entry) || large(&name))
-    })
+    };
+    let exclusive = |entry: &EntryView| entry.kind == EntryKind::DeviceExclusive;
+    migrates && state.mms.values().any(|mm| mm.entries.values().any(exclusive))
 }
 
 /// `migrate_vma_collect_pmd` does not put its reference where it cannot lock a huge folio.
