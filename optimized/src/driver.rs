@@ -141,7 +141,10 @@ impl World {
                 self.device_snapshot(cx, mm, span, device, request, odd, data).await
             }
             Op::MakeDeviceExclusive { mm, device, .. } => {
-                self.device_exclusive(cx, mm, span, device, data).await
+                self.mmap_read_lock(mm).await;
+                let made = self.device_exclusive(cx, mm, span, device, data).await;
+                self.mmap_read_unlock(mm);
+                made
             }
             _ => return Ret::Void,
         };

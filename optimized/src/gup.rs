@@ -64,11 +64,23 @@ impl World {
         flags: GupFlags,
         sink: &mut dyn Sink,
     ) -> Result<u32, Errno> {
-        self.pay(Item::Call, 1);
         self.mmap_read_lock(mm).await;
-        let result = self.gup_walk(cx, mm, span, flags, sink, Errno::EFAULT, Errno::EFAULT).await;
+        let result = self.get_user_pages_remote(cx, mm, span, flags, sink).await;
         self.mmap_read_unlock(mm);
         result
+    }
+
+    /// The same for a caller that holds mmap_lock, and keeps it.
+    pub(crate) async fn get_user_pages_remote(
+        &self,
+        cx: &Cx,
+        mm: MmId,
+        span: Span,
+        flags: GupFlags,
+        sink: &mut dyn Sink,
+    ) -> Result<u32, Errno> {
+        self.pay(Item::Call, 1);
+        self.gup_walk(cx, mm, span, flags, sink, Errno::EFAULT, Errno::EFAULT).await
     }
 
     /// `faultin_page_range`: the walk without references, with the errors of MADV_POPULATE.

@@ -422,7 +422,7 @@ impl World {
         let get: Foll = Some(program::Foll::Get);
         let flags = GupFlags { write: true, foll: get, split_pmd: true, ..GupFlags::default() };
         let mut pages = Vec::new();
-        if self.get_user_pages(cx, mm, span, flags, &mut pages).await.is_err() {
+        if self.get_user_pages_remote(cx, mm, span, flags, &mut pages).await.is_err() {
             return Vec::new();
         }
         let mut found = Vec::new();
