@@ -102,9 +102,9 @@ fn a_defect_of_the_page_is_a_switch_and_a_switch_is_on_the_page() {
     }
 }
 
-/// A14: the transient reference of an eviction makes a fault's own migration fail once, and nothing else.
+/// A14: while an eviction has its transient reference a fault's own migration fails; then it succeeds.
 #[test]
-fn an_eviction_makes_a_migration_fail_once() {
+fn an_eviction_makes_a_migration_fail_for_a_while() {
     let source = include_str!("../../corpus/seeds/phase-evict-x-device-fault.txt");
     let program = program::text::parse(source).expect("a program").program;
     let mut moves = Vec::new();
@@ -116,5 +116,7 @@ fn an_eviction_makes_a_migration_fail_once() {
         }
     });
     assert_eq!(verdict, Verdict::Clean);
-    assert_eq!(moves, [Seen::Flag(false), Seen::Flag(true)]);
+    let failed = moves.iter().take_while(|&&seen| seen == Seen::Flag(false)).count();
+    assert!(failed > 0, "{moves:?}");
+    assert_eq!(moves[failed..], [Seen::Flag(true)]);
 }
