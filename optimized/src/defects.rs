@@ -303,7 +303,7 @@ defects! {
     TailSkip {
         id: "A46", name: "tail-skip", thread: "S4 (Jordan; Gunthorpe: please don't)",
         mechanism: "A driver that pins page at a time skips the calls for what it takes for the tails of a compound page: pages without a pin, and not those that are mapped.",
-        expected: "handle or refcount-underflow or mapping",
+        expected: "handle or refcount-underflow or mapping or cost",
     }
     PfnsTakeReferences {
         id: "A51a", name: "pfns-take-references", thread: "S4 (Gunthorpe)",
@@ -558,7 +558,7 @@ defects! {
     NestedMmapRead {
         id: "R08", name: "nested-mmap-read", thread: "down_read of mmap_lock in a fault of GUP",
         mechanism: "A fault inside GUP takes mmap_lock for reading once more; a writer that queues in between waits for the first, and the second for the writer.",
-        expected: "deadlock",
+        expected: "deadlock or cost",
     }
     Canary {
         id: "canary", name: "canary", thread: "none",
