@@ -4,8 +4,7 @@
 use program::{Kind, Phase, Program, Replay};
 
 use crate::compare::What;
-use crate::run::{Lockstep, Options, nobody};
-use crate::scheduler::Scheduler;
+use crate::run::{Lockstep, Options};
 use crate::subject::Subject;
 use crate::verdict::{Class, Divergence};
 
@@ -26,14 +25,9 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
             return found;
         }
         let (cut, phase) = apart(program, number);
-        let repeated = Scheduler::list(&self.schedule(program), program.shape.cpus);
-        let scheduler = std::mem::replace(&mut self.stage.scheduler, repeated);
-        let stats = std::mem::take(&mut self.stats);
         self.alone = Some(phase);
-        let result = self.drive(&cut, &Options::default(), true, nobody);
+        let result = self.again(&cut, &Options::default());
         self.alone = None;
-        self.stats = stats;
-        self.stage.scheduler = scheduler;
         match result {
             Err(proof) if proof.field().is_some_and(|diff| is_livelock(diff.what)) => {
                 Box::new(Divergence { when: found.when, ..*proof })

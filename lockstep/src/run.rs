@@ -178,7 +178,11 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
     /// Runs the program again under the schedule that it just had, comparing after each step of
     /// its ending, because something is left.
     #[cold]
-    fn again(&mut self, program: &Program, options: &Options) -> Result<(), Box<Divergence>> {
+    pub(crate) fn again(
+        &mut self,
+        program: &Program,
+        options: &Options,
+    ) -> Result<(), Box<Divergence>> {
         let repeated = Scheduler::list(&self.schedule(program), program.shape.cpus);
         let scheduler = std::mem::replace(&mut self.stage.scheduler, repeated);
         let stats = std::mem::take(&mut self.stats);
@@ -190,7 +194,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
 
     /// Unless it is to be `careful`, programs end on the optimised side alone, and are run again
     /// if something is left.
-    pub(crate) fn drive(
+    fn drive(
         &mut self,
         program: &Program,
         options: &Options,
@@ -466,7 +470,7 @@ impl<R: Replay, O: Subject> Lockstep<R, O> {
     }
 }
 
-pub(crate) fn nobody<R, O>(_: Moment<'_, R, O>) {}
+fn nobody<R, O>(_: Moment<'_, R, O>) {}
 
 fn verdict(result: Result<(), Box<Divergence>>) -> Verdict {
     match result {
